@@ -20,7 +20,7 @@ from torch.distributed.nn.functional import all_reduce
 
 from .core import generator, one_of, within
 
-# %% ../nbs/01_models.ipynb #7e5d8bd4
+# %% ../nbs/01_models.ipynb #5e723c8b
 def n_processes()->int: # 1 when torch.distributed is not in use
     "How many processes train together"
     return dist.get_world_size() if dist.is_initialized() else 1
@@ -33,7 +33,7 @@ def batch_moments(x:torch.Tensor, # N×C or N×C×H×W
     mean, square = all_reduce(moments) / n_processes() if n_processes() > 1 else moments
     return mean, (square - mean.square()).clamp(min=0)
 
-# %% ../nbs/01_models.ipynb #4c83637b
+# %% ../nbs/01_models.ipynb #1a660473
 class BatchNorm(nn.Module):
     "Batch norm with the batch's own statistics in training, and frozen ones in evaluation (§3, released files)"
     def __init__(self,
@@ -56,7 +56,7 @@ class BatchNorm(nn.Module):
         wide = (-1, *[1] * (x.dim() - 2))
         return (x.float() * scale.view(wide) + shift.view(wide)).to(x.dtype)
 
-# %% ../nbs/01_models.ipynb #05ebe661
+# %% ../nbs/01_models.ipynb #87225593
 @dataclass(frozen=True)
 class Layer:
     "One layer as the paper's table would give it"
@@ -70,7 +70,7 @@ class Layer:
         if self.kind == 'dense': return (self.maps, self.grid, self.grid) if self.grid else (self.maps,)
         return (self.maps, *[n * self.s if self.kind == 'deconv' else -(-n // self.s) for n in before[1:]])
 
-# %% ../nbs/01_models.ipynb #028f242c
+# %% ../nbs/01_models.ipynb #187c4b77
 def _operation(layer, before, extra): # extra: inputs that the label adds
     if layer.kind == 'dense': return nn.Linear(int(np.prod(before)) + extra, layer.maps * (layer.grid or 1)**2, bias=False)
     if layer.kind == 'conv': return nn.Conv2d(before[0] + extra, layer.maps, layer.k, layer.s, layer.k // 2, bias=False)
@@ -78,7 +78,7 @@ def _operation(layer, before, extra): # extra: inputs that the label adds
 
 _activations = dict(relu=nn.ReLU, leaky=lambda: nn.LeakyReLU(0.2), tanh=nn.Tanh, sigmoid=nn.Sigmoid, none=nn.Identity)
 
-# %% ../nbs/01_models.ipynb #71a801d4
+# %% ../nbs/01_models.ipynb #5888049c
 class Stage(nn.Module):
     "A layer, its batch norm and its activation"
     def __init__(self,
@@ -99,7 +99,7 @@ class Stage(nn.Module):
         x = self.activation(self.norm(self.op(x)))
         return x.unflatten(1, self.shape).contiguous(memory_format=torch.channels_last) if self.layer.grid else x
 
-# %% ../nbs/01_models.ipynb #4a9ae053
+# %% ../nbs/01_models.ipynb #bf41cea5
 class Net(nn.Module):
     "A row of stages: a generator or a discriminator of the paper"
     def __init__(self,
@@ -126,11 +126,11 @@ class Net(nn.Module):
         for out in self.outputs(x, y): pass
         return out.squeeze(1) if out.shape[1:] == (1,) else out
 
-# %% ../nbs/01_models.ipynb #6534911d
+# %% ../nbs/01_models.ipynb #ea0764ec
 def _discriminator(layers, shape, **kw): return Net(layers, shape, 'leaky', 'none', [0 < i < len(layers) - 1 for i in range(len(layers))], **kw)
 def _generator(layers, z, out, **kw): return Net(layers, (z,), 'relu', out, [i < len(layers) - 1 for i in range(len(layers))], **kw)
 
-# %% ../nbs/01_models.ipynb #37de4d94
+# %% ../nbs/01_models.ipynb #a09f7dd0
 @dataclass(frozen=True)
 class Family:
     "A pair of networks as the paper describes it"
@@ -149,7 +149,7 @@ class Family:
 def _row(kind, k, *maps_strides): return tuple(Layer(kind, m, k, s) for m, s in maps_strides)
 def _dense(*maps, grid=0): return tuple(Layer('dense', m, grid=grid) for m in maps)
 
-# %% ../nbs/01_models.ipynb #fc7ca3e9
+# %% ../nbs/01_models.ipynb #51ada740
 families = dict(
     lsun64=Family(100, 'uniform', (3, 64, 64),
         G=_dense(1024, grid=4) + _row('deconv', 5, (512, 2), (256, 2), (128, 2), (3, 2)),
@@ -167,7 +167,7 @@ families = dict(
         G=_dense(1024, 1024) + _dense(1, grid=28),
         D=_dense(1024, 1024, 1)))
 
-# %% ../nbs/01_models.ipynb #ca045dad
+# %% ../nbs/01_models.ipynb #e41a33a3
 def _widened(layers, width): return [*(replace(l, maps=max(1, round(l.maps * width))) for l in layers[:-1]), layers[-1]]
 
 @torch.no_grad()
@@ -180,7 +180,7 @@ def initialise(net:nn.Module, # changed in place
         else: p.normal_(float(name.endswith('gain')), 0.02, generator=g)
     return net
 
-# %% ../nbs/01_models.ipynb #3ecd8421
+# %% ../nbs/01_models.ipynb #d658233b
 def build(family:str, # a key of `families`
           width:float=1., # 1 is the paper's
           seed:int=0, # of the weights
@@ -193,7 +193,7 @@ def build(family:str, # a key of `families`
     G, D = _generator(_widened(f.G, width), f.z, f.out, **kw), _discriminator(_widened(f.D, width), f.shape, **kw)
     return initialise(G, generator('G', seed)), initialise(D, generator('D', seed))
 
-# %% ../nbs/01_models.ipynb #780c6e3d
+# %% ../nbs/01_models.ipynb #312cc03c
 def n_parameters(net:nn.Module)->int: # count
     "The number of trainable values"
     return sum(p.numel() for p in net.parameters())
@@ -203,7 +203,7 @@ def n_features(net:Net, # a discriminator
     "The length of the feature vector: every convolution max-pooled to a grid (§5.1)"
     return sum(s.layer.maps for s in net.stages if s.layer.kind == 'conv') * grid**2
 
-# %% ../nbs/01_models.ipynb #47b2d3b4
+# %% ../nbs/01_models.ipynb #917c69f7
 def architecture(net:Net)->list: # of dicts: layer, batch norm, output, parameters
     "The layers of a network as the rows of a table"
     words = lambda l: l.kind if l.kind == 'dense' else f'{l.kind} {l.k}×{l.k}, stride {l.s}'
@@ -211,7 +211,7 @@ def architecture(net:Net)->list: # of dicts: layer, batch norm, output, paramete
     return [dict(layer=words(s.layer), norm=norm(s), activation=type(s.activation).__name__, output='×'.join(map(str, s.shape)),
                  parameters=f'{n_parameters(s):,}') for s in net.stages]
 
-# %% ../nbs/01_models.ipynb #234055e6
+# %% ../nbs/01_models.ipynb #0ba145a5
 def draw_block(ax, x, shape): # a block for C×H×W, or a bar for units; returns the x where it ends
     maps, size = shape[0], shape[1] if len(shape) > 1 else 24
     w, h, slant = 4 * np.log2(maps + 1) if len(shape) > 1 else 4, size, size / 3 if len(shape) > 1 else 0
@@ -221,7 +221,7 @@ def draw_block(ax, x, shape): # a block for C×H×W, or a bar for units; returns
     ax.text(x + w/2, -h/2 - 3, '×'.join(map(str, shape)), ha='center', va='top', fontsize=8)
     return x + w + slant
 
-# %% ../nbs/01_models.ipynb #bc0d3ce1
+# %% ../nbs/01_models.ipynb #4ce3da43
 def draw_network(net:Net # any family's G or D
                 ): # a matplotlib figure
     "The network as the paper's Fig. 1 draws it"
@@ -235,12 +235,12 @@ def draw_network(net:Net # any family's G or D
     ax.set_aspect('equal'), ax.axis('off')
     return fig
 
-# %% ../nbs/01_models.ipynb #5735d495
+# %% ../nbs/01_models.ipynb #2dfecf70
 latents = dict(
     uniform=lambda n, z, g: torch.rand(n, z, generator=g) * 2 - 1,
     normal=lambda n, z, g: torch.randn(n, z, generator=g))
 
-# %% ../nbs/01_models.ipynb #0b4a3743
+# %% ../nbs/01_models.ipynb #6f925c63
 @torch.no_grad()
 def sample(G:Net, # a generator, in training mode
            z:torch.Tensor, # N×z
@@ -252,7 +252,7 @@ def sample(G:Net, # a generator, in training mode
     parts = zip(z.split(batch), [None] * len(z) if y is None else y.split(batch))
     return torch.cat([G(a.to(device), None if b is None else b.to(device)).float().cpu() for a, b in parts])
 
-# %% ../nbs/01_models.ipynb #f67ce76f
+# %% ../nbs/01_models.ipynb #25a116ba
 def _from_theano(op, array):
     return torch.from_numpy(array.T.copy() if isinstance(op, nn.Linear) else array[:, :, ::-1, ::-1].copy())
 
@@ -260,7 +260,7 @@ def _to_theano(op): # the inverse, for the tests of other notebooks too
     weight = op.weight.detach().numpy()
     return weight.T.copy() if isinstance(op, nn.Linear) else weight[:, :, ::-1, ::-1].copy()
 
-# %% ../nbs/01_models.ipynb #366dd464
+# %% ../nbs/01_models.ipynb #db15289f
 def _fill(tensor, array, what):
     if tuple(tensor.shape) != tuple(array.shape):
         raise ValueError(f'{what} holds {tuple(array.shape)}, the network wants {tuple(tensor.shape)}: build the same family at width 1, G for gen and D for discrim files')
@@ -271,7 +271,7 @@ def _parts(folder, stem): # number → file
     if not files: raise FileNotFoundError(f"no '*{stem}*.npy' in {folder}: point $DCGAN_WEIGHTS at the folder that holds the released networks")
     return {int(f.stem.rsplit('_', 1)[1]): f for f in files}
 
-# %% ../nbs/01_models.ipynb #8fec76a6
+# %% ../nbs/01_models.ipynb #cb593f2b
 @torch.no_grad()
 def load_released(net:Net, # the same family at width 1; changed in place
                   folder, # one that holds the released parts

@@ -1,0 +1,34 @@
+# make figures   every table and figure, at the scale this machine can carry (SCALE=smoke|laptop|paper, NB=05_svhn)
+# make test      all tests
+# make lab       the notebooks in JupyterLab
+PYTHON ?= python3
+SCALE ?= auto
+NB ?= 01_models 02_train 05_svhn
+BIN := .venv/bin
+
+.PHONY: figures test lab setup
+setup: .venv/.ready
+
+.venv/.ready: settings.ini constraints.txt setup.py pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+figures: setup
+	mkdir -p runs/executed
+	for nb in $(NB); do $(BIN)/papermill -k python3 -p scale $(SCALE) nbs/$$nb.ipynb runs/executed/$$nb.ipynb || exit 1; done
+
+test: setup
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing
+	$(BIN)/python -m pytest -q tests
+
+lab: setup
+	$(BIN)/python -m pip install -q --disable-pip-version-check jupyterlab
+	$(BIN)/jupyter lab nbs
+
+README.md: nbs/index.ipynb figures/table2.md
+	$(PYTHON) -c "import json, re; from pathlib import Path; \
+	cells = json.loads(Path('nbs/index.ipynb').read_text())['cells']; \
+	text = '\n\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'markdown'); \
+	Path('README.md').write_text(re.sub(r'<!-- (figures/\S+) -->', lambda m: Path(m[1]).read_text().strip(), text) + '\n')"

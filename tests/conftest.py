@@ -1,0 +1,56 @@
+"What every test shares: a sandbox of its own, the console scripts, and small sets of images"
+import os, subprocess, sys
+from pathlib import Path
+
+os.environ['OMP_NUM_THREADS'] = '1' # before torch is imported; for what the tests start too
+
+import pytest
+from dcgan.data import load, write_set
+
+nowhere = 'http://127.0.0.1:9' # a closed port: what goes through this proxy fails at once
+
+@pytest.fixture(autouse=True)
+def sandbox(tmp_path, monkeypatch):
+    "A store, runs and figures of the test's own, in the working directory; no network"
+    for name in ('DATA', 'RUNS', 'FIGURES'): monkeypatch.setenv(f'DCGAN_{name}', str(tmp_path/name.lower()))
+    for name in ('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'): monkeypatch.setenv(name, nowhere)
+    for name in ('no_proxy', 'NO_PROXY', 'DCGAN_WEIGHTS', 'IN_TEST'): monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+def script(name): return str(Path(sys.executable).with_name(name)) # a console script of this environment
+
+@pytest.fixture
+def start():
+    "Starts a console script: `start('dcgan-train', 'svhn32', batch=16)`; what still runs at the end is killed"
+    started = []
+    def start(name, *args, cwd=None, **options):
+        command = [script(name), *map(str, args), *[f'--{k}={v}' for k, v in options.items()]]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd))
+        return started[-1]
+    yield start
+    for process in started: process.kill(), process.communicate()
+
+@pytest.fixture
+def run(start):
+    "Runs a console script to its end: `returncode`, `stdout` and `stderr` come back"
+    def run(*args, **kw):
+        process = start(*args, **kw)
+        out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    return run
+
+@pytest.fixture(scope='session')
+def drawn():
+    "256 labelled images of two worlds"
+    return {name: load(name, n=256, size=size) for name, size in dict(street_digits=32, digits=28).items()}
+
+@pytest.fixture
+def store(sandbox, drawn):
+    "A store with the sets `streets` (3×32×32) and `handwritten` (1×28×28)"
+    for name, world in dict(streets='street_digits', handwritten='digits').items():
+        write_set(name, (drawn[world].images, drawn[world].labels), (drawn[world].images[:64], drawn[world].labels[:64]))
+    return sandbox/'data'
+
+def contents(folder): # path → bytes, of every file in it
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(Path(folder).rglob('*')) if p.is_file()}

@@ -1,0 +1,106 @@
+"The notebooks from outside: export and cleaning change nothing, and papermill makes Table 2"
+import csv, json, os, shutil, subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import contents
+from dcgan.core import generator
+from dcgan.data import write_set
+from dcgan.models import build, latents, load_released, sample
+
+root = Path(__file__).parents[1]
+real = os.environ.get('DCGAN_TEST_STORE')
+weights = os.environ.get('DCGAN_TEST_WEIGHTS') or os.environ.get('DCGAN_WEIGHTS')
+needs_real = pytest.mark.skipif(not real, reason='the real images are not at hand: point $DCGAN_TEST_STORE at a store that holds svhn')
+needs_weights = pytest.mark.skipif(not weights, reason="the authors' networks are not at hand: point $DCGAN_TEST_WEIGHTS at their folder")
+
+@pytest.fixture(scope='module')
+def repository(tmp_path_factory):
+    "A copy of what git keeps or would keep, for notebooks export into the folder that they run in"
+    copy = tmp_path_factory.mktemp('repository')
+    listed = subprocess.run(['git', '-C', root, 'ls-files', '-z', '-co', '--exclude-standard'], capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split('\0')):
+        if (root/name).is_file(): (copy/name).parent.mkdir(parents=True, exist_ok=True), shutil.copy(root/name, copy/name)
+    return copy
+
+def sources(folder): return {k: v for k, v in contents(folder).items() if '__pycache__' not in k}
+
+@pytest.mark.parametrize('command', ['nbdev_export', 'nbdev_clean'])
+def test_command_leaves_no_diff(run, repository, command):
+    before = sources(repository)
+    done = run(command, cwd=repository)
+    after = sources(repository)
+    assert done.returncode == 0, done.stderr
+    assert sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k)) == []
+
+# Table 2
+
+@pytest.fixture
+def papermill(run, repository, sandbox):
+    "Runs `05_svhn` at smoke scale with further parameters"
+    def papermill(**parameters):
+        given = [text for k, v in (dict(scale='smoke') | parameters).items() for text in ('-p', k, v)]
+        return run('papermill', 'nbs/05_svhn.ipynb', sandbox/'out.ipynb', *given, cwd=repository)
+    return papermill
+
+def printed(): # by the executed notebook
+    cells = json.loads(Path('out.ipynb').read_text())['cells']
+    return ''.join(''.join(o.get('text', '')) for c in cells for o in c.get('outputs', []))
+
+def table2(done): # model → row, and the provenance; checked for what every table must say
+    assert done.returncode == 0, done.stderr
+    kept, folder = json.loads(Path('figures/smoke/table2.json').read_text()), Path('figures/smoke')
+    rows = list(csv.DictReader((folder/'table2.csv').open()))
+    assert [r['model'] for r in rows] == [r['model'] for r in kept['rows']]
+    assert {r['source'] for r in rows} == {'measured', 'cited'}
+    assert all(bool(r['ours']) == bool(r['interval']) == bool(r['n']) == (r['source'] == 'measured') for r in rows)
+    assert kept['notebook'] == '05_svhn' and kept['scale'] == 'smoke' and 'Scale: smoke.' in kept['caption']
+    assert {p.name for p in Path('figures').iterdir()} == {'smoke'}, 'another scale was overwritten'
+    return {r['model']: r for r in rows}, kept
+
+def test_table2_without_any_images_is_of_the_world(papermill):
+    rows, kept = table2(papermill())
+    assert 'Data: street_digits (procedural world).' in kept['caption'] and {d['name'] for d in kept['datasets']} == {'street_digits'}
+    assert 'svhn is not in the store, this world stands in for it' in printed()
+    dcgan = rows['DCGAN + L2-SVM']
+    assert (dcgan['source'], dcgan['paper']) == ('measured', '22.48') and int(dcgan['n']) >= 2 and float(dcgan['interval']) >= 0
+    assert not any('released' in model for model in rows)
+
+def test_auto_picks_svhn_where_the_store_has_it(papermill, drawn, sandbox):
+    d = drawn['street_digits']
+    write_set('svhn', (d.images, d.labels), (d.images[:64], d.labels[:64]), note='not the real one')
+    _, kept = table2(papermill())
+    assert 'Data: svhn (not the real one).' in kept['caption'] and "svhn (the paper's data set)" in printed()
+
+@pytest.mark.parametrize('wrong, message', [
+    (dict(scale='huge'), "unknown scale 'huge': one of auto, smoke, laptop, paper"),
+    (dict(dataset='svhm'), "unknown data set 'svhm': one of"),
+    (dict(schedule='twice'), "unknown schedule 'twice': one of alternate, both"),
+    (dict(draws=1), 'draws is 1: it must be a whole number from 2 to 10000')], ids=['scale', 'dataset', 'schedule', 'draws'])
+def test_wrong_parameter_stops_the_notebook(papermill, wrong, message):
+    done = papermill(**wrong)
+    assert done.returncode and f'ValueError: {message}' in done.stderr
+    assert message in Path('out.ipynb').read_text() and not Path('figures').exists() and not Path('runs').exists()
+
+# What only some machines have
+
+@needs_real
+def test_table2_of_the_real_images(papermill, monkeypatch):
+    monkeypatch.setenv('DCGAN_DATA', real)
+    _, kept = table2(papermill())
+    assert {d['name'] for d in kept['datasets']} == {'svhn'} and 'Data: svhn' in kept['caption']
+
+@needs_weights
+def test_released_networks_are_read_and_compute():
+    G, D = build('svhn32')
+    folder = Path(weights)/'svhn_unsup_all_conv_dcgan_100z_gaussian_lr_0.0005_64mb'
+    assert [load_released(net, folder, f'{stem}_params') for net, stem in ((G, 'gen'), (D, 'discrim'))] == [4, 4]
+    with torch.no_grad(): logits = D(sample(G, latents['normal'](32, 100, generator('released'))))
+    assert logits.shape == (32,) and logits.isfinite().all()
+
+@needs_weights
+def test_released_discriminator_has_its_row(papermill, monkeypatch):
+    monkeypatch.setenv('DCGAN_WEIGHTS', weights)
+    rows, _ = table2(papermill())
+    assert rows["the authors' released D + L2-SVM"]['source'] == 'measured'
