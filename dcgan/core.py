@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['scales', 'devices', 'precisions', 'columns', 'one_of', 'within', 'project_root', 'data_root', 'runs_root',
-           'figures_root', 'atomic_path', 'resolve_scale', 'by_scale', 'seed_of', 'generator', 'seed_everything',
-           'pick_device', 'pick_precision', 'commit', 'versions', 'device_name', 'Run', 'table_row', 'markdown_table']
+           'figures_root', 'atomic_path', 'resolve_scale', 'by_scale', 'seed_of', 'generator', 'be_deterministic',
+           'seed_everything', 'pick_device', 'pick_precision', 'commit', 'versions', 'device_name', 'Run', 'table_row',
+           'markdown_table']
 
-# %% ../nbs/00_core.ipynb #821f16fe
-import contextlib, csv, functools, hashlib, json, os, platform, random, subprocess, sys, tempfile, time
+# %% ../nbs/00_core.ipynb #78614ee0
+import contextlib, csv, functools, hashlib, json, os, platform, random, subprocess, time
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -104,11 +105,15 @@ def generator(*key, # integers and strings
     "A generator seeded from a key"
     return torch.Generator(device).manual_seed(seed_of(*key))
 
-# %% ../nbs/00_core.ipynb #3ba525dc
+# %% ../nbs/00_core.ipynb #d78415a6
+def be_deterministic():
+    "Ask CUDA for kernels that give the same bits each time, and for true fp32 where fp32 is asked for"
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False, False
+
 def seed_everything(seed:int): # any integer
-    "Seed Python, NumPy and torch, and ask cuDNN for deterministic kernels"
-    random.seed(seed), np.random.seed(seed % 2**32), torch.manual_seed(seed)
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    "Seed Python, NumPy and torch"
+    random.seed(seed), np.random.seed(seed % 2**32), torch.manual_seed(seed), be_deterministic()
 
 # %% ../nbs/00_core.ipynb #d4dc399f
 devices = ['auto', 'cpu', 'cuda']
@@ -178,7 +183,7 @@ class Run:
         self.device = pick_device(self.parameters.get('device', 'auto'))
         seed_everything(self.seed)
 
-# %% ../nbs/00_core.ipynb #d0bb4d74
+# %% ../nbs/00_core.ipynb #fc80ea81
 @patch
 def uses(self:Run, data): # an `ImageSet`, or anything with name, split, note, fingerprint and a length
     "Note that results of this run were made from `data`, and return it"
@@ -189,7 +194,9 @@ def uses(self:Run, data): # an `ImageSet`, or anything with name, split, note, f
 def caption(self:Run, text:str # what the picture or table shows
            )->str: # the same, with scale and data
     "A caption that carries the scale and the data set"
-    data = '; '.join(dict.fromkeys(f"{d['name']} ({d['note']})" if d['note'] else d['name'] for d in self.datasets))
+    said = {}
+    for d in self.datasets: said.setdefault((d['name'], d['note']), []).append(f"{d['n']:,} {d['split']}")
+    data = '; '.join(f"{name}, {' + '.join(dict.fromkeys(parts))} images{f' ({note})' if note else ''}" for (name, note), parts in said.items())
     return f"{text} Scale: {self.scale}. Data: {data or 'none'}."
 
 # %% ../nbs/00_core.ipynb #30a663ef

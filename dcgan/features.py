@@ -5,14 +5,12 @@
 # %% auto #0
 __all__ = ['estimate_statistics', 'extract_features', 'conjugate_gradients', 'solve_svm', 'targets', 'gram', 'L2SVM', 'fit_path']
 
-# %% ../nbs/04_cifar10.ipynb #4be474aa
+# %% ../nbs/04_cifar10.ipynb #ff54c3da
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
-from tqdm.auto import tqdm
 
 from .core import within
 from .data import ImageSet, to_float
@@ -115,12 +113,12 @@ def gram(X:torch.Tensor, # n×F
     K = X @ X.T + 1
     return lambda v: K @ v
 
-# %% ../nbs/04_cifar10.ipynb #2b8afc42
+# %% ../nbs/04_cifar10.ipynb #76be7ce5
 class L2SVM:
     "A linear SVM, squared hinge, one class against the rest: the objective of liblinear (§5.1)"
     def __init__(self,
                  C:float=1e-3): # weight of the loss against the norm
-        self.C = within(C, 1e-12, 1e12, 'C')
+        self.C = within(C, 1e-9, 1e3, 'C')
 
     def fit(self,
             X:torch.Tensor, # n×F float32 or float64
@@ -129,9 +127,9 @@ class L2SVM:
         self.__dict__ = fit_path(X, y, [self.C])[0].__dict__
         return self
 
-    def decision_function(self, X): return X @ self.coef_.T + self.intercept_ # n×k
-    def predict(self, X): return self.classes_[self.decision_function(X).argmax(1)] # n labels
-    def score(self, X, y): return (self.predict(X) == y).float().mean().item() # share of right ones
+    def decision_function(self, X): return X @ self.coef_.T + self.intercept_ # n×F → n×k
+    def predict(self, X): return self.classes_[self.decision_function(X).argmax(1)] # n×F → n labels
+    def score(self, X, y): return (self.predict(X) == y).float().mean().item() # share of right labels
 
 # %% ../nbs/04_cifar10.ipynb #1eab0863
 def fit_path(X:torch.Tensor, # n×F float32 or float64

@@ -7,10 +7,9 @@ __all__ = ['Cs', 'hold_out', 'draw_labelled', 'error_rates', 'validation_error',
            'network_features', 'pixels', 'knn_path', 'classifier', 'random_setting', 'classifier_error',
            'classifier_epoch', 'fit_classifier', 'search_classifier']
 
-# %% ../nbs/05_svhn.ipynb #6931558f
+# %% ../nbs/05_svhn.ipynb #93c5f09a
 import copy, math
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,39 +18,45 @@ import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 from tqdm.auto import tqdm
 
-from .core import generator, pick_precision, within
+from .core import generator, pick_precision
 from .data import ImageSet, split_validation, to_float
 from .features import estimate_statistics, extract_features, fit_path
-from .models import Layer, Net, build, families, initialise
+from .models import Layer, Net, build, discriminator, initialise
 from .train import Measure
 
-# %% ../nbs/05_svhn.ipynb #f113544c
+# %% ../nbs/05_svhn.ipynb #dcdbc929
 def hold_out(images:ImageSet, # the training split
              seed:int=0, # of the permutation
             ): # the rest, and the validation set
     "Hold out a seventh of the images, at most 10,000, for every choice (§5.2)"
+    if images.labels is None: raise ValueError(f'{images.name} has no labels: choose a labelled data set')
     rest, valid = split_validation(len(images), min(10_000, len(images) // 7), seed)
     return images.subset(rest), images.subset(valid)
 
-# %% ../nbs/05_svhn.ipynb #1a685302
+# %% ../nbs/05_svhn.ipynb #e7d95740
 def draw_labelled(y:np.ndarray, # N labels
-                  n:int, # how many to draw; each class gives an equal share, as far as it has them
+                  n:int, # how many to draw; each class gives an equal share, as far as it has them; all if there are no more
                   g:torch.Generator, # source of the draw
                  )->torch.Tensor: # indices
     "Draw a class-balanced labelled set (§5.2: 1000, 100 of each class)"
-    y, share = torch.as_tensor(y), math.ceil(n / len(np.unique(y)))
-    return torch.cat([(i := (y == c).nonzero()[:, 0])[torch.randperm(len(i), generator=g)[:share]] for c in y.unique()])
+    y = torch.as_tensor(y)
+    if n >= len(y): return torch.randperm(len(y), generator=g)
+    share = math.ceil(n / len(y.unique()))
+    i = torch.cat([(own := (y == c).nonzero()[:, 0])[torch.randperm(len(own), generator=g)[:share]] for c in y.unique()])
+    return i[torch.randperm(len(i), generator=g)]
 
-# %% ../nbs/05_svhn.ipynb #bfee02a2
+# %% ../nbs/05_svhn.ipynb #f5e3051f
 Cs = [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2] # the released protocol's
 
 def error_rates(path:Callable, # (X, y, settings) → a fitted classifier for each setting
                 settings:list, # such as values of C
-                X, y, Xv, yv): # features and labels to fit and to score; returns percent, one for each setting
+                X, y, # features and labels to fit
+                Xv, yv, # features and labels to score
+               )->np.ndarray: # percent, one for each setting
     "How classifiers fitted to (X, y) err on (Xv, yv)"
     return np.array([100 * (1 - fitted.score(Xv, yv)) for fitted in path(X, y, settings)])
 
-# %% ../nbs/05_svhn.ipynb #f234f050
+# %% ../nbs/05_svhn.ipynb #11f59ef9
 def validation_error(D:Net, # a discriminator; left as it is
                      train:ImageSet, # labelled images to draw from
                      valid:ImageSet, # held out
@@ -67,16 +72,16 @@ def validation_error(D:Net, # a discriminator; left as it is
         found.append(error_rates(fit_path, Cs, extract_features(D, train.subset(i)), y[i], Xv, yv))
     return round(float(np.mean(found, 0).min()), 3)
 
-# %% ../nbs/05_svhn.ipynb #f0ff6c46
+# %% ../nbs/05_svhn.ipynb #26e689a0
 def watch_validation(train:ImageSet, # labelled images to draw from
                      valid:ImageSet, # held out
                      every:int=10, # epochs
                      **kw, # of `validation_error`
                     )->Measure: # for `dcgan.train.train`
     "The validation error as a measure to watch during training"
-    return Measure('validation error %', lambda G, D: validation_error(D, train, valid, **kw), every, (valid.fingerprint, kw))
+    return Measure('validation error %', lambda G, D: validation_error(D, train, valid, **kw), every, (train.fingerprint, valid.fingerprint, Cs, kw))
 
-# %% ../nbs/05_svhn.ipynb #7601610a
+# %% ../nbs/05_svhn.ipynb #f15ccd39
 def probe(splits:dict, # train, valid and test: features (N×F) and labels (N) each
           path:Callable=fit_path, # (X, y, settings) → a fitted classifier for each setting
           settings:list=Cs, # to choose from on validation
@@ -84,16 +89,19 @@ def probe(splits:dict, # train, valid and test: features (N×F) and labels (N) e
           draws:int=100, # labelled sets for the test error
           valid_draws:int=10, # labelled sets for the choice
           seed:int=0, # of the draws
+          device='cpu', # where to fit
          )->dict: # setting, validation error, test errors of the draws (percent)
     "Choose a setting on validation images, then score it on test images (§5.2, released protocol)"
-    X, y = splits['train']
-    labelled = lambda part, k: (i := draw_labelled(y, n_labels, generator(part, seed, k)), (X[i], y[i]))[1]
-    valid = np.mean([error_rates(path, settings, *labelled('valid', k), *splits['valid']) for k in range(valid_draws)], 0)
+    splits = {k: [t.to(device) for t in xy] for k, xy in splits.items()}
+    def errors(part, k, settings): # fitted to the k-th draw
+        i = draw_labelled(splits['train'][1], n_labels, generator(part, seed, k))
+        return error_rates(path, settings, *(t[i] for t in splits['train']), *splits[part])
+    valid = np.mean([errors('valid', k, settings) for k in range(valid_draws)], 0)
     setting = settings[int(valid.argmin())]
-    errors = [error_rates(path, [setting], *labelled('test', k), *splits['test'])[0] for k in tqdm(range(draws), leave=False)]
-    return dict(setting=setting, valid=float(valid.min()), errors=np.array(errors))
+    tested = [errors('test', k, [setting])[0] for k in tqdm(range(draws), leave=False)]
+    return dict(setting=setting, valid=float(valid.min()), errors=np.array(tested))
 
-# %% ../nbs/05_svhn.ipynb #bf764c96
+# %% ../nbs/05_svhn.ipynb #a9bb0a0b
 def featurise(f:Callable, # ImageSet → N×F
               **splits # train, valid and test as `ImageSet`s
              )->dict: # of the same names: features and labels
@@ -111,12 +119,14 @@ def pixels(images:ImageSet)->torch.Tensor: # N×F in [-1, 1]
     "Raw pixels as features"
     return to_float(images[:]).flatten(1)
 
-# %% ../nbs/05_svhn.ipynb #eb33911c
-def knn_path(X, y, ks): # the same interface as `fit_path`
+# %% ../nbs/05_svhn.ipynb #6344a477
+def knn_path(X, y, # features and labels
+             ks:list, # numbers of neighbours
+            )->list: # fitted classifiers, as from `fit_path`
     "A nearest-neighbour classifier for each k"
     return [KNeighborsClassifier(k, algorithm='brute').fit(X.numpy(), y.numpy()) for k in ks]
 
-# %% ../nbs/05_svhn.ipynb #788f0ae3
+# %% ../nbs/05_svhn.ipynb #0f36415f
 def classifier(family:str, # a key of `families`; its discriminator is used
                width:float=1., # 1 is the paper's
                dropout:float=0., # before the output layer
@@ -124,18 +134,17 @@ def classifier(family:str, # a key of `families`; its discriminator is used
                seed:int=0)->Net: # of the weights
     "A family's discriminator with one output a class"
     D = build(family, width)[1]
-    layers = [*(s.layer for s in D.stages[:-1]), Layer('dense', n_classes)]
-    net = initialise(Net(layers, D.before, 'leaky', 'none', [0 < i < len(layers) - 1 for i in range(len(layers))]), generator('classifier', seed))
-    net.stages[-1].op = nn.Sequential(nn.Dropout(dropout), net.stages[-1].op)
+    net = discriminator([*(s.layer for s in D.stages[:-1]), Layer('dense', n_classes)], D.before)
+    initialise(net, generator('classifier', seed)).stages[-1].op = nn.Sequential(nn.Dropout(dropout), net.stages[-1].op)
     return net.to(memory_format=torch.channels_last)
 
-# %% ../nbs/05_svhn.ipynb #e27244f6
+# %% ../nbs/05_svhn.ipynb #e050cf83
 def random_setting(g:torch.Generator)->dict: # lr, l2, batch, dropout
     "One trial of the random search"
     u = torch.rand(4, generator=g).tolist()
     return dict(lr=10**(-4 + 1.7 * u[0]), l2=10**(-6 + 4 * u[1]), batch=[25, 50, 100][int(3 * u[2])], dropout=0.7 * u[3])
 
-# %% ../nbs/05_svhn.ipynb #cfb5c98d
+# %% ../nbs/05_svhn.ipynb #190785b6
 @torch.no_grad()
 def classifier_error(net:Net, # left as it is
                      train:ImageSet, # what its batch norm's statistics are estimated on
@@ -147,8 +156,12 @@ def classifier_error(net:Net, # left as it is
     right = sum((net(to_float(images[i:i + 250].to(device))).argmax(1).cpu().numpy() == images.labels[i:i + 250]).sum() for i in range(0, len(images), 250))
     return 100 * (1 - right / len(images))
 
-# %% ../nbs/05_svhn.ipynb #bcd50e34
-def classifier_epoch(net, opt, train, batch, g): # train: labelled ImageSet; g orders it
+# %% ../nbs/05_svhn.ipynb #fda42f5b
+def classifier_epoch(net:Net, # changed in place
+                     opt:torch.optim.Optimizer, # of its parameters
+                     train:ImageSet, # labelled images
+                     batch:int, # images of one step
+                     g:torch.Generator): # of the order
     "One pass of cross-entropy over the labelled images"
     device = next(net.parameters()).device
     dtype = pick_precision('auto', device)
@@ -158,32 +171,36 @@ def classifier_epoch(net, opt, train, batch, g): # train: labelled ImageSet; g o
         F.cross_entropy(logits.float(), torch.from_numpy(train.labels[i]).to(device)).backward()
         opt.step()
 
-# %% ../nbs/05_svhn.ipynb #27d4b0f5
+# %% ../nbs/05_svhn.ipynb #41bcab36
 def fit_classifier(setting:dict, # lr, l2, batch, dropout
                    train:ImageSet, # labelled images
                    valid:ImageSet, # to stop by
                    width:float=1., # of the network
-                   epochs:int=40, # at most
-                   patience:int=8, # epochs without a better validation error
+                   steps:int=1200, # Adam steps, at most
+                   patience:int=300, # steps without a better validation error
+                   every:int=40, # steps between looks at it
                    seed:int=0, # of weights and order
                    device='cpu'): # returns the best state and its validation error
     "A supervised network, stopped early on validation images"
-    net, g, best = classifier('svhn32', width, setting['dropout'], seed=seed).to(device), generator('order', seed), (math.inf, None, 0)
-    opt = torch.optim.Adam(net.parameters(), setting['lr'], weight_decay=setting['l2'], fused=True)
+    net = classifier('svhn32', width, setting['dropout'], int(train.labels.max()) + 1, seed).to(device)
+    opt, g, batch = torch.optim.Adam(net.parameters(), setting['lr'], weight_decay=setting['l2'], fused=True), generator('order', seed), min(setting['batch'], len(train))
+    best, done, looked = (math.inf, net, 0), 0, 0
     torch.manual_seed(seed)
-    for epoch in range(epochs):
-        classifier_epoch(net, opt, train, min(setting['batch'], len(train)), g)
-        if (error := classifier_error(net, train, valid)) < best[0]: best = error, copy.deepcopy(net), epoch
-        if epoch - best[2] >= patience: break
+    while done < steps and done - best[2] < patience:
+        classifier_epoch(net, opt, train, batch, g)
+        done += len(train) // batch
+        if done - looked < every and done < steps: continue
+        looked, error = done, classifier_error(net, train, valid)
+        if error < best[0]: best = error, copy.deepcopy(net), done
     return best[1], best[0]
 
-# %% ../nbs/05_svhn.ipynb #11f46e48
+# %% ../nbs/05_svhn.ipynb #4d34f919
 def search_classifier(train:ImageSet, # labelled images
                       valid:ImageSet, # to choose by
                       trials:int, # of the random search
                       seed:int=0, # of the trials
                       **kw, # of `fit_classifier`
-                     ): # settings and validation errors, best first
+                     ): # (validation error, setting) of each trial, best first
     "A random search for the supervised network (§5.2: 64 trials)"
     settings = [random_setting(generator('trial', seed, t)) for t in range(trials)]
     found = [(fit_classifier(s, train, valid, seed=seed, **kw)[1], s) for s in tqdm(settings, unit='trial', leave=False)]

@@ -6,9 +6,9 @@
 __all__ = ['objectives', 'schedules', 'Objective', 'process', 'is_first', 'Recipe', 'Measure', 'key_of', 'Trainer', 'Diverged',
            'read_checkpoint', 'train', 'process_group', 'train_cli']
 
-# %% ../nbs/02_train.ipynb #86b21a94
+# %% ../nbs/02_train.ipynb #a5c20772
 import contextlib, hashlib, json, math, os, time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Callable
@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torchvision.utils import make_grid, save_image
 from tqdm.auto import tqdm
 
-from .core import atomic_path, generator, one_of, pick_device, pick_precision, precisions, runs_root, seed_of, within
+from .core import atomic_path, be_deterministic, commit, device_name, generator, one_of, pick_device, pick_precision, precisions, runs_root, seed_of, versions, within
 from .data import Feed, ImageSet, load, to_float
 from .models import build, families, latents, n_processes, sample
 
@@ -54,7 +54,7 @@ def is_first()->bool:
     "Is this the process that writes?"
     return process() == 0
 
-# %% ../nbs/02_train.ipynb #47806594
+# %% ../nbs/02_train.ipynb #0b6fc042
 _names = dict(family=families, schedule=schedules, objective=objectives, latent=latents, precision=precisions)
 _wholes = dict(epochs=(1, 100_000), batch=(2, 65_536), decay_epochs=(0, 100_000), seed=(0, 2**31))
 _numbers = dict(width=(1/64, 16), lr=(1e-8, 1), beta1=(0, 0.9999), beta2=(0, 0.999999), l2=(0, 1))
@@ -63,7 +63,7 @@ def _check_recipe(r):
     if one_of(r.family, families, 'family') and r.latent is None: object.__setattr__(r, 'latent', families[r.family].latent)
     for name, allowed in _names.items(): one_of(getattr(r, name), allowed, name)
     for name, (low, high) in _wholes.items(): within(getattr(r, name), low, high, name, whole=True)
-    for name, (low, high) in _numbers.items(): within(getattr(r, name), low, high, name)
+    for name, (low, high) in _numbers.items(): object.__setattr__(r, name, float(within(getattr(r, name), low, high, name)))
     if r.decay_epochs > r.epochs: raise ValueError(f'decay_epochs is {r.decay_epochs}: it cannot exceed epochs, {r.epochs}')
 
 # %% ../nbs/02_train.ipynb #a22bbf55
@@ -95,7 +95,7 @@ def rate(self:Recipe, epoch:int # counted from 0
     "The learning rate of an epoch: constant, then falling linearly towards 0 in the last `decay_epochs`"
     return self.lr * min(1., (self.epochs - epoch) / (self.decay_epochs + 1))
 
-# %% ../nbs/02_train.ipynb #a109add7
+# %% ../nbs/02_train.ipynb #b17560ab
 @dataclass(frozen=True)
 class Measure:
     "A number to watch, smaller is better; the best state is kept"
@@ -107,7 +107,7 @@ class Measure:
 def key_of(recipe:Recipe, data:ImageSet, measure:Measure=None)->str: # 16 hex digits
     "The name under which a training is kept: a hash of all that decides its result"
     watched = None if measure is None else (measure.name, measure.every, measure.inputs)
-    return hashlib.sha256(json.dumps(['dcgan.train 1', asdict(recipe), data.fingerprint, watched], sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(['dcgan.train 1', asdict(recipe), asdict(families[recipe.family]), data.fingerprint, watched], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 # %% ../nbs/02_train.ipynb #4bcba8ee
 def _adam(net, recipe, device):
@@ -117,7 +117,7 @@ def _adam(net, recipe, device):
         opt.state[p] = dict(step=torch.zeros((), device=device), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
     return opt
 
-# %% ../nbs/02_train.ipynb #c7c1c4f2
+# %% ../nbs/02_train.ipynb #01db35bc
 class Trainer:
     "Trains a pair of networks by a recipe"
     def __init__(self,
@@ -127,6 +127,7 @@ class Trainer:
                  device:str='auto', # auto, cpu or cuda
                  measure:Measure=None, # a number to watch
                  graphs:bool=True): # on one CUDA device: replay updates as CUDA graphs
+        be_deterministic()
         self.device, self.family = pick_device(device), families[recipe.family]
         self.recipe, self.data, self.folder, self.measure = recipe, data, Path(folder), measure
         self.dtype = pick_precision(recipe.precision, self.device)
@@ -137,6 +138,7 @@ class Trainer:
         self.sums = dict(G=torch.zeros(2, device=self.device), D=torch.zeros(2, device=self.device)) # loss, updates
         self.epoch = self.step = 0
         self.history, self.feed, self.updates = [], Feed(data, self.device), {}
+        self.made = dict(device=device_name(self.device.type), processes=n_processes(), versions=versions(), commit=commit())
         self.graphs = graphs and self.device.type == 'cuda' and n_processes() == 1
 
 # %% ../nbs/02_train.ipynb #59b6c6e9
@@ -218,33 +220,38 @@ def _update(self:Trainer, which, *inputs):
         self.updates[which] = _Graphed(eager, inputs, self.state()) if self.graphs else eager
     self.updates[which](*inputs)
 
-# %% ../nbs/02_train.ipynb #04cc9809
+# %% ../nbs/02_train.ipynb #76fe91e2
 class Diverged(RuntimeError):
-    "A loss stopped being a finite number"
+    "A number of the training is no longer finite"
 
 @patch
-def losses(self:Trainer)->dict: # the epoch's mean losses so far, over all processes
-    "Mean losses of the epoch so far; `Diverged` if one is not finite"
-    sums = torch.stack([self.sums['G'], self.sums['D']])
-    if n_processes() > 1: dist.all_reduce(sums)
-    G, D = (sums[:, 0] / sums[:, 1].clamp(min=1)).tolist()
-    if not math.isfinite(G + D):
-        raise Diverged(f'a loss is not finite in epoch {self.epoch + 1}, step {self.step}: lower lr ({self.recipe.lr}) or use precision fp32. '
-                       f'The last good checkpoint is kept in {self.folder.name}')
-    return dict(loss_G=round(G, 5), loss_D=round(D, 5))
+def losses(self:Trainer)->dict: # loss_G and loss_D
+    "Mean losses of the epoch so far, over all processes"
+    if n_processes() > 1:
+        for s in self.sums.values(): dist.all_reduce(s), s.div_(n_processes())
+    return {f'loss_{k}': round(float(s[0] / s[1].clamp(min=1)), 5) for k, s in self.sums.items()}
 
-# %% ../nbs/02_train.ipynb #28e39938
+@patch
+def check_finite(self:Trainer):
+    "`Diverged` if losses, weights or moments are not finite, on any process"
+    whole = torch.stack([v.isfinite().all() for v in self.state().values()]).all().float()
+    if n_processes() > 1: dist.all_reduce(whole, dist.ReduceOp.MIN)
+    if whole: return
+    raise Diverged(f'a number is not finite in epoch {self.epoch + 1}, step {self.step}: lower lr ({self.recipe.lr:g}) or use precision fp32. '
+                   f'What {self.folder.name} held before is kept')
+
+# %% ../nbs/02_train.ipynb #92f055f6
 @patch
 def save(self:Trainer, name:str='checkpoint'): # file name without ending
     "Write the whole state atomically; the first process writes"
-    self.losses()
+    self.check_finite(), self.losses()
     if not is_first(): return
-    meta = dict(recipe=asdict(self.recipe), epoch=self.epoch, step=self.step, history=self.history)
+    meta = dict(recipe=asdict(self.recipe), epoch=self.epoch, step=self.step, history=self.history, made=self.made)
     with atomic_path(self.folder/f'{name}.safetensors') as path:
         save_file({k: v.contiguous() for k, v in self.state().items()}, path, dict(trainer=json.dumps(meta)))
     with atomic_path(self.folder/'log.jsonl') as path: path.write_text(''.join(json.dumps(h) + '\n' for h in self.history))
 
-# %% ../nbs/02_train.ipynb #d1e89469
+# %% ../nbs/02_train.ipynb #3ed0dcc6
 def read_checkpoint(path # a .safetensors file
                    ): # tensors by name, and the trainer's record
     "A checkpoint's contents; a damaged file is left alone and named"
@@ -257,9 +264,11 @@ def read_checkpoint(path # a .safetensors file
 def restore(self:Trainer, name:str='checkpoint'): # file name without ending
     "Put the state of a checkpoint in place"
     tensors, meta = read_checkpoint(self.folder/f'{name}.safetensors')
-    if meta['recipe'] != json.loads(json.dumps(asdict(self.recipe))): raise ValueError(f'{self.folder.name} holds a training of another recipe: use another folder')
+    mine = {k: v.shape for k, v in self.state().items()}
+    if meta['recipe'] != json.loads(json.dumps(asdict(self.recipe))) or mine != {k: v.shape for k, v in tensors.items()}:
+        raise ValueError(f'{self.folder.name} holds a training of another recipe: use another folder')
     for k, v in self.state().items(): v.copy_(tensors[k])
-    self.epoch, self.step, self.history = meta['epoch'], meta['step'], meta['history']
+    self.epoch, self.step, self.history, self.made = meta['epoch'], meta['step'], meta['history'], meta['made']
     return self
 
 # %% ../nbs/02_train.ipynb #b2432e0b
@@ -281,7 +290,7 @@ def minibatch(self:Trainer,
         self._update(which, *((x, z, y) if self.family.classes else (x, z)))
     self.step += 1
 
-# %% ../nbs/02_train.ipynb #d09b1916
+# %% ../nbs/02_train.ipynb #b07d7fc5
 @patch
 def grid(self:Trainer, n:int=64 # images
         )->torch.Tensor: # 3×H×W in [0, 1]
@@ -291,8 +300,11 @@ def grid(self:Trainer, n:int=64 # images
     return make_grid((x - self.family.low) / (1 - self.family.low), nrow=int(n**0.5), padding=1)
 
 @patch
-def end_epoch(self:Trainer, seconds, steps): # wall time, and minibatches that it took
+def end_epoch(self:Trainer,
+              seconds:float, # wall time since the epoch began, or was resumed
+              steps:int): # minibatches done in that time
     "Log, draw, measure; then the next epoch begins"
+    self.check_finite()
     self.history.append(dict(epoch=self.epoch + 1, **self.losses(), lr=self.recipe.rate(self.epoch), seconds=round(seconds, 2),
                              images_per_second=round(steps * self.recipe.batch / seconds)))
     self.epoch, self.step = self.epoch + 1, 0
@@ -359,11 +371,14 @@ def train(recipe:Recipe, # what to do
     recipe = replace(recipe, precision=precision)
     return Trainer(recipe, data, runs_root()/f'{recipe.family}_{key_of(recipe, data, measure)}', device, measure).fit(**kw)
 
-# %% ../nbs/02_train.ipynb #1c435285
+# %% ../nbs/02_train.ipynb #4ca86e3f
 @patch
 def load_best(self:Trainer)->Trainer: # itself, with the best state in G and D
     "Put the state with the smallest measure in place, or leave the last one where nothing was measured"
-    return self.restore('best') if self.measure else self
+    history = self.history
+    if self.measure: self.restore('best')
+    self.history = history
+    return self
 
 # %% ../nbs/02_train.ipynb #d32b39ad
 @contextlib.contextmanager
@@ -375,7 +390,7 @@ def process_group(device:torch.device): # where to compute
     try: yield
     finally: dist.destroy_process_group()
 
-# %% ../nbs/02_train.ipynb #fe31105d
+# %% ../nbs/02_train.ipynb #04d1344b
 @call_parse
 def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32 or gan_mlp
               dataset:str='street_digits', # a name in the store, or a world
@@ -393,5 +408,7 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32 or gan_mlp
     try:
         recipe = Recipe(family, width, epochs, batch, lr, schedule=schedule, precision=precision, seed=seed)
         data = load(dataset, size=families[family].shape[-1], n=n)
-        with process_group(pick_device(device)): print(train(recipe, data, device=device, save_every=within(save_every, 1, 10**9, 'save_every', whole=True)).folder)
+        with process_group(pick_device(device)):
+            t = train(recipe, data, device=device, save_every=within(save_every, 1, 10**9, 'save_every', whole=True))
+            if is_first(): print(t.folder)
     except (ValueError, FileNotFoundError, Diverged) as e: raise SystemExit(f'dcgan-train: {e}')

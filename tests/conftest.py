@@ -20,13 +20,14 @@ def sandbox(tmp_path, monkeypatch):
 
 def script(name): return str(Path(sys.executable).with_name(name)) # a console script of this environment
 
+def command(name, *args, **options): return [name, *map(str, args), *[f'--{k}={v}' for k, v in options.items()]]
+
 @pytest.fixture
 def start():
     "Starts a console script: `start('dcgan-train', 'svhn32', batch=16)`; what still runs at the end is killed"
     started = []
     def start(name, *args, cwd=None, **options):
-        command = [script(name), *map(str, args), *[f'--{k}={v}' for k, v in options.items()]]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd))
+        started.append(subprocess.Popen(command(script(name), *args, **options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd))
         return started[-1]
     yield start
     for process in started: process.kill(), process.communicate()
@@ -39,6 +40,15 @@ def run(start):
         out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
     return run
+
+@pytest.fixture
+def error_of(monkeypatch):
+    "What a console script would say as it fails, had from its function in this process: what goes to `sys.exit`"
+    def error_of(function, *args, **options):
+        monkeypatch.setattr(sys, 'argv', command(function.__name__, *args, **options))
+        with pytest.raises(SystemExit) as stopped: function()
+        return stopped.value.code
+    return error_of
 
 @pytest.fixture(scope='session')
 def drawn():

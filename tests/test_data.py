@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import contents
-from dcgan.data import load
+from dcgan.data import load, prepare, prepare_cli
 from PIL import Image
 
 @pytest.fixture
@@ -29,12 +29,11 @@ def test_unreadable_images_are_counted_listed_and_skipped(run, photos):
     assert described('pets')['skipped'] == ['cat/truncated.jpg', 'dog/fake.png']
     assert described('pets')['classes'] == ['cat', 'dog'] and sorted(load('pets').labels) == [0, 0, 0, 1, 1, 1]
 
-def test_prepared_set_is_left_alone(run, photos):
-    run('dcgan-prepare', 'pets', source=photos)
+def test_prepared_set_is_left_alone(photos, capsys):
+    prepare('pets', source=photos)
     before = contents('data/pets')
-    done = run('dcgan-prepare', 'pets', source=photos, size=16)
-    assert done.returncode == 0 and 'it was there already and is left alone' in done.stdout
-    assert contents('data/pets') == before
+    prepare('pets', source=photos, size=16)
+    assert 'it was there already and is left alone' in capsys.readouterr().out and contents('data/pets') == before
 
 def test_two_processes_prepare_a_set_once(start, photos):
     both = [start('dcgan-prepare', 'pets', source=photos) for _ in range(2)]
@@ -64,7 +63,7 @@ def test_killed_preparation_goes_on_to_the_same_set(start, run, many):
     assert 0 < done < 4096 and not Path('data/many').exists()
     resumed = run('dcgan-prepare', 'many', source=many, workers=1, size=64)
     assert resumed.returncode == 0 and re.search(r'/(\d+) ', resumed.stderr)[1] == str(4096 - done), 'it did not go on where it was killed'
-    run('dcgan-prepare', 'many', source=many, workers=1, size=64, root='whole')
+    prepare('many', 'whole', many, workers=1, size=64)
     assert contents('data/many') == contents('whole/many')
     assert not Path('data/many.partial').exists()
 
@@ -97,22 +96,26 @@ def test_unknown_set_lists_what_there_is(store):
 
 # Wrong commands, and no network
 
-@pytest.mark.parametrize('name, options, message', [
-    ('svhm', {}, "unknown data set 'svhm': one of mnist, svhn, cifar10, or a name of your own with --source FOLDER"),
-    ('street_digits', {}, "'street_digits' is a procedural world, which needs no preparing"),
-    ('../pets', dict(source='photos'), "'../pets' cannot name a folder"),
-    ('pets', dict(source='elsewhere'), 'elsewhere is not a folder'),
-    ('pets', dict(source='empty'), 'empty holds no images'),
-    ('pets', dict(source='photos', size=0), 'size is 0: it must be a whole number from 1 to 4096'),
-    ('pets', dict(source='photos', test_share=1), 'test_share is 1.0: it must be a number from 0 to 0.9'),
-    ('pets', dict(source='photos', workers=0), 'workers is 0'),
-    ('svhn', {}, 'svhn: no network, http://ufldl.stanford.edu/housenumbers/ does not answer. Get train_32x32.mat, test_32x32.mat')],
-    ids=['unknown', 'world', 'bad-name', 'no-folder', 'empty-folder', 'size', 'test_share', 'workers', 'no-network'])
-def test_wrong_command_ends_with_one_clear_line(run, photos, name, options, message):
-    Path('empty').mkdir()
-    done = run('dcgan-prepare', name, **options)
-    assert done.returncode and done.stderr.startswith(f'dcgan-prepare: {message}') and done.stderr.count('\n') == 1
+wrong = {
+    'svhm': "unknown data set 'svhm': one of mnist, svhn, cifar10, or a name of your own with --source FOLDER",
+    'street_digits': "'street_digits' is a procedural world, which needs no preparing",
+    '../pets --source=photos': "'../pets' cannot name a folder",
+    'pets --source=elsewhere': 'elsewhere is not a folder',
+    'pets --source=data': 'data holds no images',
+    'pets --source=photos --size=0': 'size is 0: it must be a whole number from 1 to 4096',
+    'pets --source=photos --test_share=1': 'test_share is 1.0: it must be a number from 0 to 0.9',
+    'pets --source=photos --workers=0': 'workers is 0: it must be a whole number from 1 to'}
+
+@pytest.mark.parametrize('command', wrong)
+def test_wrong_command_ends_with_one_clear_line(error_of, photos, command):
+    error = error_of(prepare_cli, *command.split())
+    assert error.startswith(f'dcgan-prepare: {wrong[command]}') and '\n' not in error
     assert not list(Path('data').glob('*/dataset.json'))
+
+def test_download_without_a_network_says_what_to_fetch(run, sandbox):
+    done = run('dcgan-prepare', 'svhn')
+    assert done.returncode and done.stderr.startswith('dcgan-prepare: svhn: no network') and done.stderr.count('\n') == 1
+    assert f'Get train_32x32.mat, test_32x32.mat from http://ufldl.stanford.edu/housenumbers/, put them into {sandbox}' in done.stderr
 
 def test_damaged_download_says_how_to_replace_it(run, sandbox):
     (folder := sandbox/'data/downloads/svhn').mkdir(parents=True)
