@@ -316,7 +316,7 @@ def _gather(jobs, classes):
     labels = np.array([classes.index(name.split('/')[0]) for name in kept]) if classes else None
     return ([images for images, names in chunks if names], labels) if kept else None, kept
 
-# %% ../nbs/00b_data.ipynb #cc704092
+# %% ../nbs/00b_data.ipynb #6b4aa88b
 def prepare_folder(name:str, # of the new set
                    root:Path, # the store
                    source, # a folder of images
@@ -327,7 +327,7 @@ def prepare_folder(name:str, # of the new set
                    chunk:int=512, # images decoded in one go
                   )->Path: # the set's folder
     "Write a set of min-resized centre crops; a `FileNotFoundError` or `ValueError` if there are no images to be read"
-    within(size, 1, 4096, 'size', whole=True), within(test_share, 0, .9, 'test_share')
+    within(size, 1, 4096, 'size', whole=True), within(test_share, 0, .9, 'test_share'), workers is None or within(workers, 1, 1024, 'workers', whole=True)
     files, jobs = _plan_chunks(root/f'{name}.partial', Path(source), size, test_share, seed, chunk)
     _decode_all([j for s in splits for j in jobs[s] if not j[0].with_suffix('.json').exists()], workers)
     (train, kept), (test, more) = [_gather(jobs[s], _classes(files)) for s in splits]

@@ -7,7 +7,7 @@ __all__ = ['families', 'latents', 'n_processes', 'batch_moments', 'BatchNorm', '
            'initialise', 'build', 'n_parameters', 'n_features', 'architecture', 'draw_block', 'draw_network', 'sample',
            'load_released']
 
-# %% ../nbs/01_models.ipynb #62b7cdff
+# %% ../nbs/01_models.ipynb #dab2599b
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,22 +16,31 @@ import torch
 import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
-from torch.distributed.nn.functional import all_reduce
 
 from .core import generator, one_of, within
 
-# %% ../nbs/01_models.ipynb #5e723c8b
+# %% ../nbs/01_models.ipynb #870db1f6
 def n_processes()->int: # 1 when torch.distributed is not in use
     "How many processes train together"
     return dist.get_world_size() if dist.is_initialized() else 1
+
+class _Mean(torch.autograd.Function): # over processes; the gradient of every process's loss flows back to each
+    @staticmethod
+    def forward(ctx, x): return _Mean.over_processes(x)
+
+    @staticmethod
+    def backward(ctx, g): return _Mean.over_processes(g)
+
+    @staticmethod
+    def over_processes(x): dist.all_reduce(x := x.clone()); return x / n_processes()
 
 def batch_moments(x:torch.Tensor, # N×C or N×C×H×W
                  ): # mean and biased variance, C each, over the batch of all processes
     "The statistics that batch norm normalises with"
     dims, x = [d for d in range(x.dim()) if d != 1], x.float()
-    moments = torch.stack([x.mean(dims), x.square().mean(dims)])
-    mean, square = all_reduce(moments) / n_processes() if n_processes() > 1 else moments
-    return mean, (square - mean.square()).clamp(min=0)
+    share = _Mean.apply if n_processes() > 1 else lambda m: m
+    mean = share(x.mean(dims))
+    return mean, share((x - mean.view(-1, *[1] * (x.dim() - 2))).square().mean(dims))
 
 # %% ../nbs/01_models.ipynb #1a660473
 class BatchNorm(nn.Module):
@@ -266,10 +275,11 @@ def _to_theano(op): # the inverse, for the tests of other notebooks too
     weight = op.weight.detach().numpy()
     return weight.T.copy() if isinstance(op, nn.Linear) else weight[:, :, ::-1, ::-1].copy()
 
-# %% ../nbs/01_models.ipynb #0d26eaee
+# %% ../nbs/01_models.ipynb #6c74e8d8
 def _fill(tensor, array, what):
     if tuple(tensor.shape) != tuple(array.shape):
-        raise ValueError(f'{what} holds {tuple(array.shape)}, the network wants {tuple(tensor.shape)}: build the same family at width 1, G for gen and D for discrim files')
+        raise ValueError(f'{what} holds {tuple(array.shape)}, the network wants {tuple(tensor.shape)}: '
+                         'build the same family at width 1, G for gen and D for discrim files')
     tensor.copy_(torch.as_tensor(array))
 
 def _parts(folder, stem): # number → file

@@ -171,7 +171,7 @@ def classifier_epoch(net:Net, # changed in place
         F.cross_entropy(logits.float(), torch.from_numpy(train.labels[i]).to(device)).backward()
         opt.step()
 
-# %% ../nbs/05_svhn.ipynb #41bcab36
+# %% ../nbs/05_svhn.ipynb #d669784c
 def fit_classifier(setting:dict, # lr, l2, batch, dropout
                    train:ImageSet, # labelled images
                    valid:ImageSet, # to stop by
@@ -183,7 +183,8 @@ def fit_classifier(setting:dict, # lr, l2, batch, dropout
                    device='cpu'): # returns the best state and its validation error
     "A supervised network, stopped early on validation images"
     net = classifier('svhn32', width, setting['dropout'], int(train.labels.max()) + 1, seed).to(device)
-    opt, g, batch = torch.optim.Adam(net.parameters(), setting['lr'], weight_decay=setting['l2'], fused=True), generator('order', seed), min(setting['batch'], len(train))
+    opt = torch.optim.Adam(net.parameters(), setting['lr'], weight_decay=setting['l2'], fused=True)
+    g, batch = generator('order', seed), min(setting['batch'], len(train))
     best, done, looked = (math.inf, net, 0), 0, 0
     torch.manual_seed(seed)
     while done < steps and done - best[2] < patience:

@@ -6,7 +6,7 @@
 __all__ = ['objectives', 'schedules', 'Objective', 'process', 'is_first', 'Recipe', 'Measure', 'key_of', 'Trainer', 'Diverged',
            'read_checkpoint', 'train', 'process_group', 'train_cli']
 
-# %% ../nbs/02_train.ipynb #a5c20772
+# %% ../nbs/02_train.ipynb #8b504484
 import contextlib, hashlib, json, math, os, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -23,7 +23,8 @@ from safetensors.torch import save_file
 from torchvision.utils import make_grid, save_image
 from tqdm.auto import tqdm
 
-from .core import atomic_path, be_deterministic, commit, device_name, generator, one_of, pick_device, pick_precision, precisions, runs_root, seed_of, versions, within
+from .core import (atomic_path, be_deterministic, commit, device_name, generator, one_of, pick_device, pick_precision, precisions,
+                        runs_root, seed_of, versions, within)
 from .data import Feed, ImageSet, load, to_float
 from .models import build, families, latents, n_processes, sample
 
@@ -95,7 +96,7 @@ def rate(self:Recipe, epoch:int # counted from 0
     "The learning rate of an epoch: constant, then falling linearly towards 0 in the last `decay_epochs`"
     return self.lr * min(1., (self.epochs - epoch) / (self.decay_epochs + 1))
 
-# %% ../nbs/02_train.ipynb #b17560ab
+# %% ../nbs/02_train.ipynb #0c886487
 @dataclass(frozen=True)
 class Measure:
     "A number to watch, smaller is better; the best state is kept"
@@ -107,7 +108,8 @@ class Measure:
 def key_of(recipe:Recipe, data:ImageSet, measure:Measure=None)->str: # 16 hex digits
     "The name under which a training is kept: a hash of all that decides its result"
     watched = None if measure is None else (measure.name, measure.every, measure.inputs)
-    return hashlib.sha256(json.dumps(['dcgan.train 1', asdict(recipe), asdict(families[recipe.family]), data.fingerprint, watched], sort_keys=True, default=str).encode()).hexdigest()[:16]
+    decides = ['dcgan.train 1', asdict(recipe), asdict(families[recipe.family]), data.fingerprint, watched]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 # %% ../nbs/02_train.ipynb #4bcba8ee
 def _adam(net, recipe, device):
@@ -141,13 +143,15 @@ class Trainer:
         self.made = dict(device=device_name(self.device.type), processes=n_processes(), versions=versions(), commit=commit())
         self.graphs = graphs and self.device.type == 'cuda' and n_processes() == 1
 
-# %% ../nbs/02_train.ipynb #59b6c6e9
+# %% ../nbs/02_train.ipynb #9f71f37a
 @patch
 def _check(self:Trainer):
     r, n = self.recipe, len(self.data)
     if tuple(self.data.shape[1:]) != self.family.shape:
-        raise ValueError(f"{self.data.name} holds images of {tuple(self.data.shape[1:])}, {r.family} wants {self.family.shape}: load(name, size={self.family.shape[-1]}), or another family")
-    if self.family.classes and self.data.labels is None: raise ValueError(f'{r.family} is conditional, {self.data.name} has no labels: use labelled images or another family')
+        raise ValueError(f"{self.data.name} holds images of {tuple(self.data.shape[1:])}, {r.family} wants {self.family.shape}: "
+                         f"load(name, size={self.family.shape[-1]}), or another family")
+    if self.family.classes and self.data.labels is None:
+        raise ValueError(f'{r.family} is conditional, {self.data.name} has no labels: use labelled images or another family')
     if n < r.batch: raise ValueError(f'batch is {r.batch}, {self.data.name} has {n} images: use a smaller batch')
     if r.batch % n_processes(): raise ValueError(f'batch is {r.batch}, which {n_processes()} processes cannot share equally: use a multiple')
 
@@ -346,14 +350,15 @@ def _run_epoch(self:Trainer, bar, save_every):
         if self.step % save_every == 0 and self.step < self.steps: self.save()
     self.end_epoch(time.time() - began, self.steps - first)
 
-# %% ../nbs/02_train.ipynb #af2e5212
+# %% ../nbs/02_train.ipynb #8fd392b1
 @patch
 def fit(self:Trainer,
         save_every:int=500, # minibatches between checkpoints within an epoch; each epoch ends with one
        )->Trainer: # itself
     "Train to the recipe's last epoch, from the newest checkpoint if there is one"
     if (self.folder/'checkpoint.safetensors').exists(): self.restore()
-    with tqdm(total=self.recipe.epochs * self.steps, initial=self.epoch * self.steps + self.step, unit='batch', desc=self.recipe.family, leave=False, disable=not is_first()) as bar:
+    total, done = self.recipe.epochs * self.steps, self.epoch * self.steps + self.step
+    with tqdm(total=total, initial=done, unit='batch', desc=self.recipe.family, leave=False, disable=not is_first()) as bar:
         while self.epoch < self.recipe.epochs:
             self._run_epoch(bar, save_every)
             bar.set_postfix({k: v for k, v in self.history[-1].items() if k.startswith('loss')}, epoch=self.epoch)
@@ -390,11 +395,11 @@ def process_group(device:torch.device): # where to compute
     try: yield
     finally: dist.destroy_process_group()
 
-# %% ../nbs/02_train.ipynb #04d1344b
+# %% ../nbs/02_train.ipynb #c35d68d4
 @call_parse
 def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32 or gan_mlp
               dataset:str='street_digits', # a name in the store, or a world
-              n:int=None, # number of images; all where not given
+              images:int=None, # how many to use; all where not given
               width:float=1., # of the networks; 1 is the paper's
               epochs:int=1, # passes over the images
               batch:int=64, # images of one update, over all processes
@@ -407,7 +412,7 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32 or gan_mlp
     "Train a family on a data set, alone or under torchrun, and print where the result is"
     try:
         recipe = Recipe(family, width, epochs, batch, lr, schedule=schedule, precision=precision, seed=seed)
-        data = load(dataset, size=families[family].shape[-1], n=n)
+        data = load(dataset, size=families[family].shape[-1], n=images)
         with process_group(pick_device(device)):
             t = train(recipe, data, device=device, save_every=within(save_every, 1, 10**9, 'save_every', whole=True))
             if is_first(): print(t.folder)
