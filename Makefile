@@ -21,7 +21,7 @@ figures: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q -rs tests
 
 lab: setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check jupyterlab

@@ -316,7 +316,7 @@ def end_epoch(self:Trainer,
     self._observe()
     self.save()
 
-# %% ../nbs/02_train.ipynb #8af1501d
+# %% ../nbs/02_train.ipynb #970664a3
 @patch
 def _observe(self:Trainer):
     grid = self.grid()
@@ -330,7 +330,8 @@ def _observe(self:Trainer):
 
 @patch(as_prop=True)
 def best(self:Trainer): # the log's entry with the smallest measure, else the last one
-    return min([h for h in self.history if self.measure and self.measure.name in h] or self.history[-1:], key=lambda h: h[self.measure.name] if self.measure else 0)
+    seen = [h for h in self.history if self.measure and self.measure.name in h]
+    return min(seen, key=lambda h: h[self.measure.name]) if seen else self.history[-1]
 
 # %% ../nbs/02_train.ipynb #441a37cb
 @patch

@@ -18,12 +18,9 @@ needs_weights = pytest.mark.skipif(not weights, reason="the authors' networks ar
 
 @pytest.fixture(scope='module')
 def repository(tmp_path_factory):
-    "A copy of what git keeps or would keep, for notebooks export into the folder that they run in"
-    copy = tmp_path_factory.mktemp('repository')
-    listed = subprocess.run(['git', '-C', root, 'ls-files', '-z', '-co', '--exclude-standard'], capture_output=True, text=True, check=True)
-    for name in filter(None, listed.stdout.split('\0')):
-        if (root/name).is_file(): (copy/name).parent.mkdir(parents=True, exist_ok=True), shutil.copy(root/name, copy/name)
-    return copy
+    "A copy of the repository, for notebooks export into the folder that they run in"
+    left_out = shutil.ignore_patterns('.git', '.venv', 'runs', 'data', 'smoke', '__pycache__', '*.egg-info', '.ipynb_checkpoints', '_proc', '_docs')
+    return shutil.copytree(root, tmp_path_factory.mktemp('copy')/'repository', ignore=left_out)
 
 def sources(folder): return {k: v for k, v in contents(folder).items() if '__pycache__' not in k}
 
@@ -34,6 +31,10 @@ def test_command_leaves_no_diff(run, repository, command):
     after = sources(repository)
     assert done.returncode == 0, done.stderr
     assert sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k)) == []
+
+def test_readme_is_made_from_the_index_notebook(repository):
+    subprocess.run(['make', '-B', 'README.md'], cwd=repository, check=True, capture_output=True)
+    assert (repository/'README.md').read_text() == (root/'README.md').read_text()
 
 # Table 2
 
