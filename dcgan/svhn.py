@@ -144,19 +144,23 @@ def random_setting(g:torch.Generator)->dict: # lr, l2, batch, dropout
     u = torch.rand(4, generator=g).tolist()
     return dict(lr=10**(-4 + 1.7 * u[0]), l2=10**(-6 + 4 * u[1]), batch=[25, 50, 100][int(3 * u[2])], dropout=0.7 * u[3])
 
-# %% ../nbs/05_svhn.ipynb #190785b6
-@torch.no_grad()
+# %% ../nbs/05_svhn.ipynb #b16a92a4
+def _autocast(device):
+    dtype = pick_precision('auto', device)
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
 def classifier_error(net:Net, # left as it is
                      train:ImageSet, # what its batch norm's statistics are estimated on
                      images:ImageSet, # labelled
                     )->float: # percent
     "The error of a supervised network"
-    net = estimate_statistics(copy.deepcopy(net), train, batch=min(128, len(train)))
-    device = next(net.parameters()).device
-    right = sum((net(to_float(images[i:i + 250].to(device))).argmax(1).cpu().numpy() == images.labels[i:i + 250]).sum() for i in range(0, len(images), 250))
+    device, parts = next(net.parameters()).device, range(0, len(images), 250)
+    with _autocast(device), torch.no_grad():
+        net = estimate_statistics(copy.deepcopy(net), train, batch=min(128, len(train)))
+        right = sum((net(to_float(images[i:i + 250].to(device))).argmax(1).cpu().numpy() == images.labels[i:i + 250]).sum() for i in parts)
     return 100 * (1 - right / len(images))
 
-# %% ../nbs/05_svhn.ipynb #fda42f5b
+# %% ../nbs/05_svhn.ipynb #232cd0f5
 def classifier_epoch(net:Net, # changed in place
                      opt:torch.optim.Optimizer, # of its parameters
                      train:ImageSet, # labelled images
@@ -164,21 +168,20 @@ def classifier_epoch(net:Net, # changed in place
                      g:torch.Generator): # of the order
     "One pass of cross-entropy over the labelled images"
     device = next(net.parameters()).device
-    dtype = pick_precision('auto', device)
     for i in torch.randperm(len(train), generator=g)[:len(train) // batch * batch].view(-1, batch):
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32): logits = net(to_float(train[i].to(device)))
+        with _autocast(device): logits = net(to_float(train[i].to(device)))
         opt.zero_grad()
         F.cross_entropy(logits.float(), torch.from_numpy(train.labels[i]).to(device)).backward()
         opt.step()
 
-# %% ../nbs/05_svhn.ipynb #d669784c
+# %% ../nbs/05_svhn.ipynb #5bb51da8
 def fit_classifier(setting:dict, # lr, l2, batch, dropout
                    train:ImageSet, # labelled images
                    valid:ImageSet, # to stop by
                    width:float=1., # of the network
-                   steps:int=1200, # Adam steps, at most
-                   patience:int=300, # steps without a better validation error
-                   every:int=40, # steps between looks at it
+                   steps:int=800, # Adam steps, at most
+                   patience:int=240, # steps without a better validation error
+                   every:int=60, # steps between looks at it
                    seed:int=0, # of weights and order
                    device='cpu'): # returns the best state and its validation error
     "A supervised network, stopped early on validation images"
