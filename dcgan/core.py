@@ -151,10 +151,10 @@ def commit()->str: # such as '3f2a91c0b7d4+', '+' when tracked sources differ fr
     if not (head := _git('rev-parse', '--short=12', 'HEAD')): return 'unknown'
     return head + ('+' if _git('status', '--porcelain', '--', 'nbs', 'dcgan', 'settings.ini') else '')
 
-# %% ../nbs/00_core.ipynb #206e7708
+# %% ../nbs/00_core.ipynb #0e7d3c2b
 def versions()->dict: # package → version
     "The versions that a result depends on"
-    packages = ['dcgan', 'torch', 'torchvision', 'numpy', 'scikit-learn']
+    packages = ['dcgan', 'torch', 'torchvision', 'numpy', 'scikit-learn', 'torchmetrics']
     found = {p: metadata.version(p) for p in packages if any(metadata.distributions(name=p))}
     return dict(python=platform.python_version(), **found)
 
