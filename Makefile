@@ -3,7 +3,7 @@
 # make lab       the notebooks in JupyterLab
 PYTHON ?= python3
 SCALE ?= auto
-NB ?= 01_models 02_train 05_svhn
+NB ?= 01_models 02_train 02a_metrics 04_cifar10 05_svhn 10_mnist
 BIN := .venv/bin
 
 .PHONY: figures test lab setup
@@ -27,7 +27,7 @@ lab: setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check jupyterlab
 	$(BIN)/jupyter lab nbs
 
-README.md: nbs/index.ipynb figures/table2.md
+README.md: nbs/index.ipynb $(wildcard figures/table?.md)
 	$(PYTHON) -c "import json, re; from pathlib import Path; \
 	cells = json.loads(Path('nbs/index.ipynb').read_text())['cells']; \
 	text = '\n\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'markdown'); \

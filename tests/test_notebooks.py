@@ -1,4 +1,4 @@
-"The notebooks from outside: export and cleaning change nothing, and papermill makes Table 2"
+"The notebooks from outside: export and cleaning change nothing, and papermill makes the tables and figures"
 import csv, json, os, re, shutil, subprocess
 from pathlib import Path
 
@@ -40,10 +40,10 @@ def test_readme_is_made_from_the_index_notebook(repository):
 
 @pytest.fixture
 def papermill(run, repository, sandbox):
-    "Runs `05_svhn` at smoke scale with further parameters"
-    def papermill(**parameters):
-        given = [text for k, v in (dict(scale='smoke') | parameters).items() for text in ('-p', k, v)]
-        return run('papermill', 'nbs/05_svhn.ipynb', sandbox/'out.ipynb', *given, cwd=repository)
+    "Runs a notebook at smoke scale with further parameters"
+    def papermill(notebook='05_svhn', **parameters):
+        given = [text for k, v in (dict(scale='smoke') | parameters).items() for text in ('-y', f'{k}: {v}')]
+        return run('papermill', f'nbs/{notebook}.ipynb', sandbox/'out.ipynb', *given, cwd=repository)
     return papermill
 
 def printed(): # by the executed notebook
@@ -86,6 +86,35 @@ def test_wrong_parameter_stops_the_notebook(papermill, parameter):
     done = papermill(**dict([parameter.split('=')]))
     assert done.returncode and f'ValueError: {wrong[parameter]}' in done.stderr
     assert wrong[parameter] in Path('out.ipynb').read_text() and not Path('figures').exists() and not Path('runs').exists()
+
+# The other notebooks
+
+results = {'02a_metrics': ['metrics.png', 'metrics.csv'],
+           '04_cifar10': ['table1.csv', 'fig11.png', 'cifar10_layers.png', 'kmeans_centroids.png'],
+           '10_mnist': ['table3.csv', 'fig09.png', 'mnist_samples.png']}
+
+@pytest.mark.parametrize('notebook', results)
+def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
+    done = papermill(notebook)
+    assert done.returncode == 0, done.stderr
+    for path in map(Path('figures/smoke').joinpath, results[notebook]):
+        kept = json.loads(path.with_suffix('.json').read_text())
+        assert path.stat().st_size > 0 and kept['notebook'] == notebook and {d['name'] for d in kept['datasets']} <= {'digits', 'street_digits'}
+        assert 'Scale: smoke.' in kept['caption'] and 'procedural world' in kept['caption']
+
+@pytest.mark.parametrize('notebook, parameters, message', [
+    ('04_cifar10', dict(unlabelled='imagenett'), "unknown data set 'imagenett'"),
+    ('04_cifar10', dict(centroids=1), 'centroids is 1'),
+    ('10_mnist', dict(samples=[500, 200]), 'ascending')])
+def test_wrong_parameter_stops_other_notebooks(papermill, notebook, parameters, message):
+    done = papermill(notebook, **parameters)
+    assert done.returncode and 'ValueError: ' in done.stderr and message in done.stderr and not Path('runs').exists()
+
+def test_features_never_come_from_the_labelled_images(papermill, sandbox, drawn):
+    d = drawn['street_digits']
+    write_set('cifar10', (d.images, d.labels), (d.images[:64], d.labels[:64]))
+    done = papermill('04_cifar10', unlabelled='cifar10')
+    assert done.returncode and 'features must come from other images' in done.stderr and not Path('runs').exists()
 
 # What only some machines have
 
