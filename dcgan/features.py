@@ -140,19 +140,20 @@ def solve_svm(A:Rows, # n samples
         if (gain < 1e-6).all(): break
     return w
 
-# %% ../nbs/01a_features.ipynb #36f193a6
+# %% ../nbs/01a_features.ipynb #f4ebb89a
 def _condensed(X): # n×F, n ≤ F → n×n with the same inner products; and from its weights to those of X
     K = (X @ X.T).double()
-    L = torch.linalg.cholesky(K + 1e-6 * K.diagonal().mean() * torch.eye(len(K), dtype=K.dtype, device=K.device)).to(X.dtype)
+    L = torch.linalg.cholesky(K + (1e-6 * K.diagonal().mean() + 1e-12) * torch.eye(len(K), dtype=K.dtype, device=K.device)).to(X.dtype)
     return L, lambda w: torch.cat([X.T @ torch.linalg.solve_triangular(L.T, w[:-1], upper=True), w[-1:]])
 
-# %% ../nbs/01a_features.ipynb #506c47ac
+# %% ../nbs/01a_features.ipynb #3507d2f8
 def targets(y:torch.Tensor, # n labels
             classes:torch.Tensor, # k sorted labels
             dtype=torch.float32)->torch.Tensor: # n×k
     "1 for a sample's own class, -1 for the others"
     return (y[:, None] == classes).to(dtype) * 2 - 1
 
+# %% ../nbs/01a_features.ipynb #fd638207
 class L2SVM:
     "A linear SVM, squared hinge, one class against the rest: the objective of liblinear (§5.1)"
     def __init__(self,
@@ -163,20 +164,22 @@ class L2SVM:
             X:torch.Tensor, # n×F float64, float32 or bfloat16
             y:torch.Tensor, # n labels
            ): # self, with coef_ (k×F) and intercept_ (k)
-        self.__dict__ = fit_path(X, y, [self.C])[0].__dict__
+        vars(self).update(vars(fit_path(X, y, [self.C])[0]))
         return self
 
     def decision_function(self, X): return Rows(X).times(torch.cat([self.coef_.T, self.intercept_[None]])) # n×F → n×k
     def predict(self, X): return self.classes_[self.decision_function(X).argmax(1)] # n×F → n labels
     def score(self, X, y): return (self.predict(X) == y).float().mean().item() # share of right labels
 
-# %% ../nbs/01a_features.ipynb #73a2d96c
+# %% ../nbs/01a_features.ipynb #d35048f9
 def fit_path(X:torch.Tensor, # n×F float64, float32 or bfloat16
              y:torch.Tensor, # n labels
              Cs:list, # ascending
              rank:int=512, # of the preconditioner, at most
             )->list: # an `L2SVM` for each C
     "SVMs of the same samples along C"
+    y = torch.as_tensor(y).to(X.device)
+    if not X.sum(dtype=torch.float64).isfinite(): raise ValueError('features are not all finite: look at the network that made them')
     if len(X) != len(y): raise ValueError(f'{len(X)} samples but {len(y)} labels: give one label a sample')
     if len(classes := y.unique()) < 2: raise ValueError('all labels are the same: give samples of at least two classes')
     Z, back = _condensed(X.to(Rows(X).dtype)) if len(X) <= min(X.shape[1], 2000) else (X, lambda w: w)
@@ -188,7 +191,7 @@ def fit_path(X:torch.Tensor, # n×F float64, float32 or bfloat16
         svm.classes_, svm.coef_, svm.intercept_ = classes, back(w)[:-1].T.contiguous(), w[-1]
     return fitted
 
-# %% ../nbs/01a_features.ipynb #e127527c
+# %% ../nbs/01a_features.ipynb #1bf89fb8
 def hold_out(images:ImageSet, # the training split
              seed:int=0, # of the permutation
             ): # the rest, and the validation set
@@ -197,7 +200,7 @@ def hold_out(images:ImageSet, # the training split
     rest, valid = split_validation(len(images), min(10_000, len(images) // 7), seed)
     return images.subset(rest), images.subset(valid)
 
-# %% ../nbs/01a_features.ipynb #7589d193
+# %% ../nbs/01a_features.ipynb #9c8c6e0e
 def draw_labelled(y:np.ndarray, # N labels
                   n:int, # how many to draw; each class gives an equal share, as far as it has them; all if there are no more
                   g:torch.Generator, # source of the draw
@@ -209,7 +212,7 @@ def draw_labelled(y:np.ndarray, # N labels
     i = torch.cat([(own := (y == c).nonzero()[:, 0])[torch.randperm(len(own), generator=g)[:share]] for c in y.unique()])
     return i[torch.randperm(len(i), generator=g)]
 
-# %% ../nbs/01a_features.ipynb #fb034a9b
+# %% ../nbs/01a_features.ipynb #b6791379
 def featurise(f:Callable, # ImageSet → N×F
               **splits # train, valid and test as `ImageSet`s
              )->dict: # of the same names: features and labels
@@ -228,7 +231,7 @@ def pixels(images:ImageSet)->torch.Tensor: # N×F in [-1, 1]
     "Raw pixels as features"
     return to_float(images[:]).flatten(1)
 
-# %% ../nbs/01a_features.ipynb #5169a527
+# %% ../nbs/01a_features.ipynb #60069924
 Cs = [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2] # the released protocol's
 
 def error_rates(path:Callable, # (X, y, settings) → a fitted classifier for each setting
@@ -239,7 +242,7 @@ def error_rates(path:Callable, # (X, y, settings) → a fitted classifier for ea
     "How classifiers fitted to (X, y) err on (Xv, yv)"
     return np.array([100 * (1 - fitted.score(Xv, yv)) for fitted in path(X, y, settings)])
 
-# %% ../nbs/01a_features.ipynb #6da06637
+# %% ../nbs/01a_features.ipynb #0b2c4a5c
 def probe(splits:dict, # train, valid and test: features (N×F) and labels (N) each
           path:Callable=fit_path, # (X, y, settings) → a fitted classifier for each setting
           settings:list=Cs, # to choose from on validation
@@ -259,7 +262,7 @@ def probe(splits:dict, # train, valid and test: features (N×F) and labels (N) e
     tested = [errors('test', k, [setting])[0] for k in tqdm(range(draws), leave=False)]
     return dict(setting=setting, valid=float(valid.min()), errors=np.array(tested))
 
-# %% ../nbs/01a_features.ipynb #ec72ab5a
+# %% ../nbs/01a_features.ipynb #cf0fac69
 def validation_error(D:Net, # a discriminator; left as it is
                      train:ImageSet, # labelled images to draw from
                      valid:ImageSet, # held out
@@ -268,9 +271,10 @@ def validation_error(D:Net, # a discriminator; left as it is
                      seed:int=0, # of the draws
                     )->float: # percent, for the best C
     "The mean validation error of D's features over several draws of labels"
-    D, y = estimate_statistics(copy.deepcopy(D), train.subset(2560)), torch.from_numpy(train.labels)
-    Xv, yv, found = extract_features(D, valid), torch.from_numpy(valid.labels), []
+    D, y, device = estimate_statistics(copy.deepcopy(D), train.subset(2560)), torch.from_numpy(train.labels), next(D.parameters()).device
+    on_device = lambda X, y: (X.to(device), torch.as_tensor(y).to(device))
+    held_out, found = on_device(extract_features(D, valid), valid.labels), []
     for k in range(draws):
         i = draw_labelled(y, n_labels, generator('watch', seed, k))
-        found.append(error_rates(fit_path, Cs, extract_features(D, train.subset(i)), y[i], Xv, yv))
+        found.append(error_rates(fit_path, Cs, *on_device(extract_features(D, train.subset(i)), y[i]), *held_out))
     return round(float(np.mean(found, 0).min()), 3)

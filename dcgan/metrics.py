@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['feature_setting', 'classifier', 'classifier_error', 'classifier_epoch', 'fit_classifier', 'FeatureNet', 'embed',
            'feature_network', 'Inception', 'pick_features', 'fid', 'kid', 'nearest', 'covered', 'precision_recall',
-           'evaluate', 'wilson', 'memorisation', 'generate', 'watch_fid']
+           'evaluate', 'wilson', 'memorisation', 'generate', 'watch_validation', 'watch_fid']
 
-# %% ../nbs/02a_metrics.ipynb #ed5f5fe4
+# %% ../nbs/02a_metrics.ipynb #89c59352
 import copy, hashlib, json, math, os, warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -23,7 +23,7 @@ from torchvision.models import inception_v3
 
 from .core import atomic_path, generator, pick_precision, runs_root
 from .data import ImageSet, to_float, to_uint8
-from .features import estimate_statistics, pixels
+from .features import Cs, estimate_statistics, pixels, validation_error
 from .models import BatchNorm, Layer, Net, build, discriminator, families, initialise, latents, sample
 from .train import Measure, read_checkpoint
 
@@ -281,7 +281,16 @@ def generate(G:Net, # a generator
     z, y = latents[latent or f.latent](n, f.z, generator('measure', seed)), torch.arange(n) % f.classes if f.classes else None
     return ImageSet('generated', 'samples', to_uint8(sample(G, z, y), f.low), y)
 
-# %% ../nbs/02a_metrics.ipynb #7c7d120e
+# %% ../nbs/02a_metrics.ipynb #a1dd22f9
+def watch_validation(train:ImageSet, # labelled images to draw from
+                     valid:ImageSet, # held out
+                     every:int=10, # epochs
+                     **kw, # of `validation_error`
+                    )->Measure: # for `dcgan.train.train`; smaller is better
+    "The validation error of D's features as a measure to watch during training"
+    return Measure('validation error %', lambda G, D: validation_error(D, train, valid, **kw), every, (train.fingerprint, valid.fingerprint, Cs, kw))
+
+# %% ../nbs/02a_metrics.ipynb #a5d1cad9
 def watch_fid(net:nn.Module, # from uint8 images to N×F; its name goes into the training's key
               valid:ImageSet, # held-out images
               family:str, # a key of `families`

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['families', 'latents', 'n_processes', 'batch_moments', 'BatchNorm', 'Layer', 'Stage', 'Net', 'discriminator', 'Family',
            'initialise', 'build', 'n_parameters', 'n_features', 'architecture', 'draw_block', 'draw_network', 'sample',
-           'load_released']
+           'tiles', 'load_released', 'released_discriminator']
 
-# %% ../nbs/01_models.ipynb #dab2599b
+# %% ../nbs/01_models.ipynb #92fdb4bb
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
+from torchvision.utils import make_grid
 
 from .core import generator, one_of, within
 
@@ -267,7 +268,15 @@ def sample(G:Net, # a generator, in training mode
     parts = zip(z.chunk(n), [None] * n if y is None else y.chunk(n))
     return torch.cat([G(a.to(device), None if b is None else b.to(device)).float().cpu() for a, b in parts])
 
-# %% ../nbs/01_models.ipynb #25a116ba
+# %% ../nbs/01_models.ipynb #e32221ae
+def tiles(x:torch.Tensor, # N×C×H×W in [low, 1]
+          low:float=-1., # what is drawn black
+          nrow:int=10, # images a row
+         )->torch.Tensor: # H×W×3 in [0, 1], for `imshow`
+    "Images side by side"
+    return make_grid((x - low) / (1 - low), nrow=nrow, padding=1).permute(1, 2, 0).clamp(0, 1)
+
+# %% ../nbs/01_models.ipynb #dc35132c
 def _from_theano(op, array):
     return torch.from_numpy(array.T.copy() if isinstance(op, nn.Linear) else array[:, :, ::-1, ::-1].copy())
 
@@ -275,7 +284,7 @@ def _to_theano(op): # the inverse, for the tests of other notebooks too
     weight = op.weight.detach().numpy()
     return weight.T.copy() if isinstance(op, nn.Linear) else weight[:, :, ::-1, ::-1].copy()
 
-# %% ../nbs/01_models.ipynb #6c74e8d8
+# %% ../nbs/01_models.ipynb #0c5e914e
 def _fill(tensor, array, what):
     if tuple(tensor.shape) != tuple(array.shape):
         raise ValueError(f'{what} holds {tuple(array.shape)}, the network wants {tuple(tensor.shape)}: '
@@ -288,7 +297,7 @@ def _parts(folder, stem): # number → file
     if len({f.name.split('_')[0] for f in files}) > 1: raise ValueError(f'{folder} holds several epochs of {stem}: leave one there')
     return {int(f.stem.rsplit('_', 1)[1]): f for f in files}
 
-# %% ../nbs/01_models.ipynb #cb593f2b
+# %% ../nbs/01_models.ipynb #3dad7588
 @torch.no_grad()
 def load_released(net:Net, # the same family at width 1; changed in place
                   folder, # one that holds the released parts
@@ -305,3 +314,16 @@ def load_released(net:Net, # the same family at width 1; changed in place
             _fill(tensor, _from_theano(stage.op, array) if p == number else array, parts[p].name)
         number = mine.stop
     return len(net.stages)
+
+# %% ../nbs/01_models.ipynb #9bcc14ca
+def released_discriminator(family:str, # svhn32 or imagenet32
+                           root, # folder below which the released networks lie
+                          )->Net: # its whole layers, from the first on
+    "The authors' discriminator as far as its files are there; a `FileNotFoundError` or `ValueError` says what is missing"
+    root, which = Path(root), family.rstrip('0123456789')
+    found = [p.parent for p in sorted(root.rglob('*discrim_params.jl_*.npy')) if which in str(p.relative_to(root.parent))]
+    if not found: raise FileNotFoundError(f'no released {which} discriminator below {root}: point $DCGAN_WEIGHTS at the folder that holds it')
+    layers = load_released(D := build(family)[1], found[0], 'discrim_params')
+    if not layers: raise ValueError(f'{found[0].name}: the first layer of the {which} discriminator is missing: get its files')
+    D.stages = D.stages[:layers]
+    return D

@@ -99,7 +99,7 @@ def _search(self:Neighbours, samples, labels): # one tile of samples
         self._low[i], self._index[i], self._label[i] = low[closer], at + found.start, labels[at]
     self.seen = found.stop
 
-# %% ../nbs/10_mnist.ipynb #a1eee933
+# %% ../nbs/10_mnist.ipynb #13b71420
 @patch
 def update(self:Neighbours,
            samples:torch.Tensor, # a block of any length, of the queries' shape, uint8
@@ -108,7 +108,8 @@ def update(self:Neighbours,
     "Let a block of samples pass"
     if not len(samples): return self
     _check_bytes(samples, self.shape)
-    labels = torch.full((len(samples),), -1) if labels is None else torch.as_tensor(labels)
+    labels = torch.full((len(samples),), -1) if labels is None else torch.as_tensor(labels).long()
+    if len(labels) != len(samples): raise ValueError(f'{len(samples)} samples but {len(labels)} labels: give one label a sample')
     for x, y in zip(samples.split(self.tile), labels.split(self.tile)): self._search(x.to(self.device), y.to(self.device))
     return self
 
