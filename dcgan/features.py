@@ -171,7 +171,14 @@ class L2SVM:
     def predict(self, X): return self.classes_[self.decision_function(X).argmax(1)] # n×F → n labels
     def score(self, X, y): return (self.predict(X) == y).float().mean().item() # share of right labels
 
-# %% ../nbs/01a_features.ipynb #d35048f9
+# %% ../nbs/01a_features.ipynb #78c9f9fe
+def _checked(X, y): # the classes of samples that can be fitted
+    if len(X) != len(y): raise ValueError(f'{len(X)} samples but {len(y)} labels: give one label a sample')
+    if not Rows(X).transposed(torch.ones(len(X), 1, device=X.device)).isfinite().all():
+        raise ValueError('features are not all finite: look at the network that made them')
+    if len(classes := y.unique()) < 2: raise ValueError('all labels are the same: give samples of at least two classes')
+    return classes
+
 def fit_path(X:torch.Tensor, # n×F float64, float32 or bfloat16
              y:torch.Tensor, # n labels
              Cs:list, # ascending
@@ -179,9 +186,7 @@ def fit_path(X:torch.Tensor, # n×F float64, float32 or bfloat16
             )->list: # an `L2SVM` for each C
     "SVMs of the same samples along C"
     y = torch.as_tensor(y).to(X.device)
-    if not X.sum(dtype=torch.float64).isfinite(): raise ValueError('features are not all finite: look at the network that made them')
-    if len(X) != len(y): raise ValueError(f'{len(X)} samples but {len(y)} labels: give one label a sample')
-    if len(classes := y.unique()) < 2: raise ValueError('all labels are the same: give samples of at least two classes')
+    classes = _checked(X, y)
     Z, back = _condensed(X.to(Rows(X).dtype)) if len(X) <= min(X.shape[1], 2000) else (X, lambda w: w)
     A, w, fitted = Rows(Z), None, []
     Y, top = targets(y, classes, A.dtype), top_eigenvectors(A, min(rank, min(Z.shape) // 2))
