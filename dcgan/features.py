@@ -119,7 +119,7 @@ def _halve(w, f, step, df, Y, C): # the best of the step and its halvings, a col
     t = torch.tensor(sizes, dtype=Y.dtype, device=Y.device)[found.argmin(0)]
     return w + t * step, f + t * df, (found[0] - found.amin(0)) / found[0].clamp(min=1e-30)
 
-# %% ../nbs/01a_features.ipynb #bc123194
+# %% ../nbs/01a_features.ipynb #96ae6f6d
 def solve_svm(A:Rows, # n samples
               Y:torch.Tensor, # n×k targets, 1 or -1
               C:float, # weight of the loss against the norm
@@ -137,7 +137,7 @@ def solve_svm(A:Rows, # n samples
         H = lambda v: v + 2 * C * A.transposed(S * A.times(v, exact=False), exact=False)
         step = conjugate_gradients(H, -w - 2 * C * A.transposed(S * (f - Y)), P)
         w, f, gain = _halve(w, f, step, A.times(step), Y, C)
-        if (gain < 1e-6).all(): break
+        if (gain < 1e-5).all(): break
     return w
 
 # %% ../nbs/01a_features.ipynb #f4ebb89a
