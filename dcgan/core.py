@@ -8,7 +8,7 @@ __all__ = ['scales', 'devices', 'precisions', 'columns', 'one_of', 'within', 'pr
            'seed_everything', 'pick_device', 'pick_precision', 'commit', 'versions', 'device_name', 'Run', 'table_row',
            'markdown_table']
 
-# %% ../nbs/00_core.ipynb #78614ee0
+# %% ../nbs/00_core.ipynb #ddd1141b
 import contextlib, csv, functools, hashlib, json, os, platform, random, subprocess, time
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
+from PIL import Image
 
 # %% ../nbs/00_core.ipynb #abe88b84
 def one_of(value, # what was asked for
@@ -213,7 +214,11 @@ def _keep(self:Run, name, suffix, write, **more):
     with atomic_path(path.with_suffix('.json')) as p: p.write_text(json.dumps(dict(**more, **self.provenance()), indent=1, default=str) + '\n')
     return path
 
-# %% ../nbs/00_core.ipynb #7a85dbcf
+# %% ../nbs/00_core.ipynb #10f41d82
+def _show(path, caption):
+    from IPython import display
+    display.display(display.Image(filename=str(path)), display.Markdown(caption))
+
 @patch
 def keep_figure(self:Run,
                 fig, # a matplotlib figure
@@ -221,13 +226,30 @@ def keep_figure(self:Run,
                 caption:str, # what it shows
                 **more): # further entries of the JSON file, such as the numbers drawn
     "Save a figure as `<name>.png` with its provenance, and show it with its caption"
-    from IPython.display import Image, Markdown, display
     import matplotlib.pyplot as plt
     path = self._keep(name, '.png', lambda p: fig.savefig(p, dpi=110, bbox_inches='tight', format='png'), caption=self.caption(caption), **more)
     plt.close(fig)
-    display(Image(filename=str(path)), Markdown(self.caption(caption)))
+    _show(path, self.caption(caption))
 
-# %% ../nbs/00_core.ipynb #0b7c2b64
+# %% ../nbs/00_core.ipynb #e0c5832d
+@patch
+def keep_animation(self:Run,
+                   frames, # T×H×W×3, uint8
+                   name:str, # file name without ending; a figure of the same name would share its provenance file
+                   caption:str, # what it shows
+                   fps:float=10, # frames a second; a GIF counts hundredths of a second
+                   colours:int=256, # of the palette; fewer make a smaller file
+                   **more): # further entries of the JSON file
+    "Save an endless `<name>.gif` with its provenance, and show it with its caption; a `ValueError` for frames that are not images"
+    frames, milliseconds = np.asarray(frames), 10 * round(100 / within(fps, 1, 50, 'fps'))
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
+        raise ValueError(f'frames are {frames.dtype} {frames.shape}: they must be uint8, T×H×W×3, none of them 0')
+    palette = Image.fromarray(frames.reshape(-1, *frames.shape[2:])).quantize(within(colours, 2, 256, 'colours', whole=True))
+    first, *rest = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
+    write = lambda p: first.save(p, 'GIF', save_all=True, append_images=rest, duration=milliseconds, loop=0)
+    _show(self._keep(name, '.gif', write, caption=self.caption(caption), **more), self.caption(caption))
+
+# %% ../nbs/00_core.ipynb #ca768c9e
 columns = ['model', 'paper', 'ours', 'interval', 'n', 'source', 'note']
 
 def table_row(model:str, # what was evaluated
@@ -240,7 +262,7 @@ def table_row(model:str, # what was evaluated
     "A row of a results table"
     return dict(model=model, paper=paper, ours=ours, interval=interval, n=n, source='cited' if ours is None else 'measured', note=note)
 
-# %% ../nbs/00_core.ipynb #c2225881
+# %% ../nbs/00_core.ipynb #42529940
 def _cell(value): return '' if value is None else f'{value:.2f}' if isinstance(value, float) else str(value)
 
 def markdown_table(rows:list, # dicts with the same keys
@@ -251,7 +273,7 @@ def markdown_table(rows:list, # dicts with the same keys
     lines = [keys, ['---'] * len(keys), *[[_cell(r.get(k)) for k in keys] for r in shown]]
     return '\n'.join(f"| {' | '.join(l)} |" for l in lines)
 
-# %% ../nbs/00_core.ipynb #2fb235a0
+# %% ../nbs/00_core.ipynb #20202447
 @patch
 def keep_table(self:Run,
                rows:list, # of dicts with the same keys; for results, `table_row`s

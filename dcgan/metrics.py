@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['feature_setting', 'classifier', 'classifier_error', 'classifier_epoch', 'fit_classifier', 'FeatureNet', 'embed',
-           'feature_network', 'Inception', 'pick_features', 'fid', 'kid', 'nearest', 'covered', 'precision_recall',
-           'evaluate', 'wilson', 'memorisation', 'generate', 'watch_validation', 'watch_fid']
+           'feature_network', 'Inception', 'pick_features', 'perceptual', 'fid', 'kid', 'nearest', 'covered',
+           'precision_recall', 'evaluate', 'wilson', 'memorisation', 'generate', 'watch_validation', 'watch_fid']
 
-# %% ../nbs/02a_metrics.ipynb #89c59352
+# %% ../nbs/02a_metrics.ipynb #9f65107d
 import copy, hashlib, json, math, os, warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,11 +21,12 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 from torchvision.models import inception_v3
 
-from .core import atomic_path, generator, pick_precision, runs_root
-from .data import ImageSet, to_float, to_uint8
+from .core import atomic_path, by_scale, generator, pick_precision, runs_root
+from .data import ImageSet, choose, load, to_float, to_uint8
 from .features import Cs, estimate_statistics, pixels, validation_error
 from .models import BatchNorm, Layer, Net, build, discriminator, families, initialise, latents, sample
 from .train import Measure, read_checkpoint
+from .worlds import worlds
 
 # %% ../nbs/02a_metrics.ipynb #f9363347
 def classifier(family:str, # a key of `families`; its discriminator is used
@@ -95,21 +96,26 @@ def fit_classifier(setting:dict, # lr, l2, batch, dropout
         if error < best[0]: best = error, copy.deepcopy(net), done
     return best[1], best[0]
 
-# %% ../nbs/02a_metrics.ipynb #5c1b54ac
+# %% ../nbs/02a_metrics.ipynb #6f777c94
+def _resized(x, size):
+    return x if x.shape[-1] == size else F.interpolate(x, (size, size), mode='bilinear', antialias=True)
+
+# %% ../nbs/02a_metrics.ipynb #b75c6c7d
 class FeatureNet(nn.Module):
     "A classifier's activations before its last layer, as a function of bytes"
     def __init__(self,
                  net:Net, # with frozen statistics
-                 name:str): # for captions; it identifies the network
+                 name:str, # for captions; it identifies the network
+                 size:int): # side of the images that it knows, pixels
         super().__init__()
-        self.net, self.name, self.num_features = net.eval(), name, net.stages[-2].shape[0]
+        self.net, self.name, self.size, self.num_features = net.eval(), name, size, net.stages[-2].shape[0]
 
     @torch.no_grad()
     def forward(self, x): # uint8 N×C×H×W → N×F
-        *_, x, logits = self.net.outputs(to_float(x))
+        *_, x, logits = self.net.outputs(_resized(to_float(x), self.size))
         return x.mean((2, 3)) if x.dim() == 4 else x
 
-# %% ../nbs/02a_metrics.ipynb #2f964650
+# %% ../nbs/02a_metrics.ipynb #a5f6b763
 @torch.no_grad()
 def embed(net:nn.Module, # from uint8 images to N×F
           images, # N×C×H×W, uint8: an `ImageSet` or a tensor
@@ -119,7 +125,7 @@ def embed(net:nn.Module, # from uint8 images to N×F
     device = next((p.device for p in net.parameters()), 'cpu')
     return torch.cat([net(images[i:i + batch].to(device)).float().cpu() for i in range(0, len(images), batch)])
 
-# %% ../nbs/02a_metrics.ipynb #9038b295
+# %% ../nbs/02a_metrics.ipynb #edd4bf1d
 def _norms(net): return [m for m in net.modules() if isinstance(m, BatchNorm)]
 
 def _write_classifier(path, net, record):
@@ -131,9 +137,9 @@ def _read_classifier(path, device):
     net = classifier(record['family'], record['width'], n_classes=record['n_classes']).to(device)
     for i, m in enumerate(_norms(net)): m.frozen = tuple(tensors.pop(f'frozen.{i}').to(device))
     net.load_state_dict(tensors)
-    return FeatureNet(net, record['name'])
+    return FeatureNet(net, record['name'], families[record['family']].shape[-1])
 
-# %% ../nbs/02a_metrics.ipynb #423b8110
+# %% ../nbs/02a_metrics.ipynb #5f1e1cc0
 feature_setting = dict(lr=1e-3, l2=1e-5, batch=100, dropout=0.)
 
 def feature_network(train:ImageSet, # labelled images
@@ -155,7 +161,7 @@ def feature_network(train:ImageSet, # labelled images
         _write_classifier(path, net, dict(name=name, family=family, width=width, n_classes=net.stages[-1].shape[0], error=error))
     return _read_classifier(path, device)
 
-# %% ../nbs/02a_metrics.ipynb #ca7945a7
+# %% ../nbs/02a_metrics.ipynb #af943b61
 class Inception(nn.Module):
     "Inception v3's 2,048 pooled features, as a function of bytes"
     def __init__(self, path, # torchvision's state dict of `inception_v3`
@@ -170,9 +176,9 @@ class Inception(nn.Module):
 
     @torch.no_grad()
     def forward(self, x): # uint8 N×C×H×W → N×2048
-        return self.net(F.interpolate(to_float(x).expand(-1, 3, -1, -1), (299, 299), mode='bilinear', antialias=True))
+        return self.net(_resized(to_float(x).expand(-1, 3, -1, -1), 299))
 
-# %% ../nbs/02a_metrics.ipynb #a59da704
+# %% ../nbs/02a_metrics.ipynb #08018973
 def pick_features(train:ImageSet, valid:ImageSet, family:str, device='cpu', # as of `feature_network`
                   **kw # of `feature_network`
                  )->nn.Module: # its name says which
@@ -180,7 +186,19 @@ def pick_features(train:ImageSet, valid:ImageSet, family:str, device='cpu', # as
     path = os.environ.get('DCGAN_INCEPTION')
     return Inception(path, device) if path else feature_network(train, valid, family, device=device, **kw)
 
-# %% ../nbs/02a_metrics.ipynb #75fcb743
+# %% ../nbs/02a_metrics.ipynb #f79a8d0b
+def perceptual(scale:str='laptop', # a resolved scale; it decides the number of images, the width and the steps
+               seed:int=0, # of weights and order
+               device='cpu', # where to train, and where the network lives
+              )->nn.Module: # uint8 N×3×H×W of any size → N×F; its name says what it is
+    "A network in whose features natural images are compared: Inception, or a classifier of ImageNet or its stand-in"
+    name = choose('imagenet', ['tiny_imagenet'], 'objects', scale=scale)
+    n = by_scale(None, scale, smoke=500, laptop=20_000 if name in worlds else None, paper=None)
+    train, valid = [load(name, split, 32, n and n // part) for split, part in (('train', 1), ('test', 10))]
+    width, steps = by_scale(None, scale, smoke=(1/16, 20), laptop=(1/4, 2400), paper=(1/2, 20_000))
+    return pick_features(train, valid, 'imagenet32', device, width=width, steps=steps, seed=seed)
+
+# %% ../nbs/02a_metrics.ipynb #a85b5418
 def _given(X):
     net = nn.Identity()
     net.num_features = X.shape[1]
@@ -194,7 +212,7 @@ def fid(real:torch.Tensor, # N×F features
     for X, is_real in ((real, True), (fake, False)): metric.update(X.double(), is_real)
     return float(metric.compute())
 
-# %% ../nbs/02a_metrics.ipynb #05869976
+# %% ../nbs/02a_metrics.ipynb #8092de40
 def kid(real:torch.Tensor, # N×F features
         fake:torch.Tensor, # N×F features
         subsets:int=50, # to average over
@@ -208,7 +226,7 @@ def kid(real:torch.Tensor, # N×F features
         for X, is_real in ((real, True), (fake, False)): metric.update(X.double(), is_real)
         return tuple(map(float, metric.compute()))
 
-# %% ../nbs/02a_metrics.ipynb #cee33a0c
+# %% ../nbs/02a_metrics.ipynb #94af3f40
 def nearest(X:torch.Tensor, # N×F
             to:torch.Tensor, # M×F
             k:int=1, # which neighbour
@@ -218,7 +236,7 @@ def nearest(X:torch.Tensor, # N×F
     found = [torch.cdist(x, to).topk(k, largest=False) for x in X.split(block)]
     return torch.cat([f.values[:, -1] for f in found]), torch.cat([f.indices[:, -1] for f in found])
 
-# %% ../nbs/02a_metrics.ipynb #7d5c45e6
+# %% ../nbs/02a_metrics.ipynb #10fc2840
 def covered(X:torch.Tensor, # N×F
             by:torch.Tensor, # M×F
             k:int=3, # the ball around a row of `by` reaches to its k-th neighbour
@@ -231,7 +249,7 @@ def precision_recall(real:torch.Tensor, fake:torch.Tensor, k:int=3): # N×F feat
     "Precision and recall of generated features (Kynkäänniemi et al. 2019)"
     return covered(fake, real, k), covered(real, fake, k)
 
-# %% ../nbs/02a_metrics.ipynb #c8b6c098
+# %% ../nbs/02a_metrics.ipynb #94a7008e
 def evaluate(net:nn.Module, # from uint8 images to N×F
              real, # held-out images, uint8: an `ImageSet` or a tensor
              generated, # likewise
@@ -247,7 +265,7 @@ def evaluate(net:nn.Module, # from uint8 images to N×F
     (mean, std), (precision, recall) = kid(X, Y, seed=seed), precision_recall(X, Y, k)
     return dict(fid=fid(X, Y), kid=mean, kid_std=std, precision=precision, recall=recall, n=n)
 
-# %% ../nbs/02a_metrics.ipynb #30772fc0
+# %% ../nbs/02a_metrics.ipynb #13842bc6
 def wilson(p:float, # share
            n:float, # number of independent observations
            z:float=1.96): # returns both ends of the interval
@@ -255,7 +273,7 @@ def wilson(p:float, # share
     centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
 
-# %% ../nbs/02a_metrics.ipynb #d1679719
+# %% ../nbs/02a_metrics.ipynb #e99b2b74
 def memorisation(samples, # generated images, uint8: an `ImageSet` or a tensor
                  train:ImageSet, # what was trained on
                  held_out:ImageSet, # real images from the same source that were not
@@ -269,7 +287,7 @@ def memorisation(samples, # generated images, uint8: an `ImageSet` or a tensor
     low, high = map(equally, wilson(p := float(copied.float().mean()), float(counts.sum()**2 / counts.square().sum())))
     return dict(share=equally(p), low=low, high=high, ratio=float((to_train / to_held_out).median()), n=len(copied))
 
-# %% ../nbs/02a_metrics.ipynb #f53b2432
+# %% ../nbs/02a_metrics.ipynb #6a53330d
 def generate(G:Net, # a generator
              family:str, # a key of `families`
              n:int, # images
@@ -281,7 +299,7 @@ def generate(G:Net, # a generator
     z, y = latents[latent or f.latent](n, f.z, generator('measure', seed)), torch.arange(n) % f.classes if f.classes else None
     return ImageSet('generated', 'samples', to_uint8(sample(G, z, y), f.low), y)
 
-# %% ../nbs/02a_metrics.ipynb #a1dd22f9
+# %% ../nbs/02a_metrics.ipynb #38d75923
 def watch_validation(train:ImageSet, # labelled images to draw from
                      valid:ImageSet, # held out
                      every:int=10, # epochs
@@ -290,7 +308,7 @@ def watch_validation(train:ImageSet, # labelled images to draw from
     "The validation error of D's features as a measure to watch during training"
     return Measure('validation error %', lambda G, D: validation_error(D, train, valid, **kw), every, (train.fingerprint, valid.fingerprint, Cs, kw))
 
-# %% ../nbs/02a_metrics.ipynb #a5d1cad9
+# %% ../nbs/02a_metrics.ipynb #c1d52b65
 def watch_fid(net:nn.Module, # from uint8 images to N×F; its name goes into the training's key
               valid:ImageSet, # held-out images
               family:str, # a key of `families`

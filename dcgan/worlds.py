@@ -6,10 +6,11 @@
 __all__ = ['worlds', 'block_images', 'strokes', 'n_segments', 'glyphs', 'n_styles', 'World', 'between', 'chance', 'draw',
            'spline', 'segments', 'pick_glyph', 'ink', 'sample_pose', 'handwrite']
 
-# %% ../nbs/00a_worlds.ipynb #91f871f4
+# %% ../nbs/00a_worlds.ipynb #da22e60f
 import contextlib
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,26 +46,25 @@ def chance(g:torch.Generator, # where the randomness comes from
     "Coin throws that are True with probability `p`"
     return torch.rand(*shape, generator=g) < p
 
-# %% ../nbs/00a_worlds.ipynb #f38b2a4a
+# %% ../nbs/00a_worlds.ipynb #4e37ca25
 @contextlib.contextmanager
-def _plain_arithmetic(device):
+def _plain_arithmetic():
     precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
     torch.set_float32_matmul_precision('highest'), torch.set_num_threads(1)
     try:
-        with torch.autocast(torch.device(device).type, enabled=False), torch.no_grad(): yield
+        with torch.inference_mode(False): yield threads
     finally: torch.set_float32_matmul_precision(precision), torch.set_num_threads(threads)
 
-# %% ../nbs/00a_worlds.ipynb #5f52af54
+# %% ../nbs/00a_worlds.ipynb #73e2e92d
 block_images = 128
 
 def _draw_block(name, seed, block, size, device):
     world, g = worlds[name], generator(name, seed, block)
-    with _plain_arithmetic(device):
+    with torch.autocast(torch.device(device).type, enabled=False), torch.no_grad():
         factors = {k: v.to(device) for k, v in world.sample(block_images, g).items()}
-        images = world.render(factors, size, g).clamp(0, 1).mul(255).round().to(torch.uint8)
-    return images, factors
+        return world.render(factors, size, g).clamp(0, 1).mul(255).round().to(torch.uint8), factors
 
-# %% ../nbs/00a_worlds.ipynb #79d28b03
+# %% ../nbs/00a_worlds.ipynb #31f8065c
 def draw(name:str, # a key of `worlds`
          n:int, # number of images
          seed:int=0, # one seed, one endless sequence of images
@@ -76,12 +76,20 @@ def draw(name:str, # a key of `worlds`
     world = worlds[one_of(name, worlds, 'world')]
     size = within(world.size if size is None else size, 8, 512, 'size', whole=True)
     for value, what in ((n, 'n'), (start, 'start'), (seed, 'seed')): within(value, 0, 2**31, what, whole=True)
-    first, last = start // block_images, max(start, start + n - 1) // block_images
-    images, factors = zip(*[_draw_block(name, seed, b, size, device) for b in range(first, last + 1)])
-    asked = slice(start - first * block_images, start - first * block_images + n)
-    return torch.cat(images)[asked], {k: torch.cat([f[k] for f in factors])[asked] for k in factors[0]}
+    blocks = range(start // block_images, max(start, start + n - 1) // block_images + 1)
+    def fill(block):
+        at = block * block_images - start
+        here, asked = slice(max(at, 0), at + block_images), slice(max(-at, 0), max(n - at, 0))
+        drawn, its = _draw_block(name, seed, block, size, device)
+        images[here] = drawn[asked]
+        for k, v in its.items(): factors[k][here] = v[asked]
+    with _plain_arithmetic() as threads, ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        images = torch.empty(n, world.channels, size, size, dtype=torch.uint8, device=device)
+        factors = {k: v.new_empty(n, *v.shape[1:], device=device) for k, v in world.sample(1, generator(name)).items()}
+        for _ in (pool.map if images.device.type == 'cpu' else map)(fill, blocks): pass
+    return images, factors
 
-# %% ../nbs/00a_worlds.ipynb #05a30986
+# %% ../nbs/00a_worlds.ipynb #29db3d17
 strokes = {
     0: ['6,0 2,2 0,10 2,18 6,20 10,18 12,10 10,2 6,0'],
     1: ['6,0 6,20', '6,0 6,20', '2,4 6,0 6,0 6,20', '2,4 6,0 6,0 6,20 / 2,20 10,20'],
@@ -95,7 +103,7 @@ strokes = {
     9: ['11,5 8,10 3,10 0,5 3,0 8,0 11,5 10,13 6,20', '11,4 7,9 2,9 1,3 6,0 11,2 11,2 10,20', '1,18 5,20 10,17 12,9 10,2 6,0 1,2 1,8 6,11 11,8'],
 }
 
-# %% ../nbs/00a_worlds.ipynb #c51fdf72
+# %% ../nbs/00a_worlds.ipynb #ea18404d
 def spline(path:str, # such as '0,0 12,0 5,20'
            n:int=16, # points between two of the pen's
           )->np.ndarray: # M×2, x and y
@@ -107,7 +115,7 @@ def spline(path:str, # such as '0,0 12,0 5,20'
     basis = np.hstack([-t + 2*t**2 - t**3, 2 - 5*t**2 + 3*t**3, t + 4*t**2 - 3*t**3, t**3 - t**2]) / 2
     return np.concatenate([*[basis @ p[i:i+4] for i in range(len(p) - 3)], p[-2:-1]])
 
-# %% ../nbs/00a_worlds.ipynb #d3105759
+# %% ../nbs/00a_worlds.ipynb #6fc9629d
 n_segments = 40
 
 def _cut(points, n):
@@ -125,11 +133,11 @@ def segments(paths:str, # a style of `strokes`
     pieces = np.concatenate([_cut(pen, n)[0] for pen, n in zip(pens, shares)])
     return torch.tensor((pieces - [6, 10]) / 20, dtype=torch.float32)
 
-# %% ../nbs/00a_worlds.ipynb #af681151
+# %% ../nbs/00a_worlds.ipynb #ce4a5858
 glyphs = torch.stack([segments(style) for styles in strokes.values() for style in styles])
 n_styles = torch.tensor([len(styles) for styles in strokes.values()])
 
-# %% ../nbs/00a_worlds.ipynb #1ae7ed71
+# %% ../nbs/00a_worlds.ipynb #2425de24
 def pick_glyph(digit:torch.Tensor, # int64, 0 to 9, any shape
                g:torch.Generator, # where the choice comes from
               )->torch.Tensor: # rows of `glyphs`, same shape
@@ -137,7 +145,7 @@ def pick_glyph(digit:torch.Tensor, # int64, 0 to 9, any shape
     first = n_styles.cumsum(0) - n_styles
     return first[digit] + (torch.rand(digit.shape, generator=g) * n_styles[digit]).long()
 
-# %% ../nbs/00a_worlds.ipynb #6d71f47f
+# %% ../nbs/00a_worlds.ipynb #a16c4735
 def ink(ends:torch.Tensor, # N×P×2×2, the segments' ends, in images' widths, (0, 0) is the top left
         thickness:torch.Tensor, # N, of the stroke, in images' widths
         softness:torch.Tensor, # N, of its edge, in images' widths
@@ -154,7 +162,7 @@ def ink(ends:torch.Tensor, # N×P×2×2, the segments' ends, in images' widths, 
     radius, soft = thickness.view(-1, 1, 1) / 2, softness.view(-1, 1, 1).clamp_min(.2 / size)
     return ((radius**2 - d2) / (2 * radius * soft)).sigmoid()
 
-# %% ../nbs/00a_worlds.ipynb #a3a9418a
+# %% ../nbs/00a_worlds.ipynb #a96a5cc9
 def sample_pose(n:int, # number of images
                 g:torch.Generator, # where the randomness comes from
                 **ranges, # factor=(low, high): slant, rotation, width, scale, wobble, thickness, x, y
@@ -163,7 +171,7 @@ def sample_pose(n:int, # number of images
     return {k: between(g, low, high, n) for k, (low, high) in ranges.items()} | dict(
         wave=torch.randn(n, 2, 2, generator=g) * 4, phase=between(g, 0, math.tau, n, 2))
 
-# %% ../nbs/00a_worlds.ipynb #c96fc5cf
+# %% ../nbs/00a_worlds.ipynb #a1159209
 def handwrite(points:torch.Tensor, # N×P×2×2, in digits' heights, centre at 0
               f:dict, # factors of `sample_pose`
              )->torch.Tensor: # N×P×2×2, in images' widths, (0, 0) is the top left
@@ -175,7 +183,7 @@ def handwrite(points:torch.Tensor, # N×P×2×2, in digits' heights, centre at 0
     c, s = f['rotation'].cos() * f['scale'], f['rotation'].sin() * f['scale']
     return torch.stack([c * x - s * y + .5 + f['x'], s * x + c * y + .5 + f['y']], -1)
 
-# %% ../nbs/00a_worlds.ipynb #a1a9fed5
+# %% ../nbs/00a_worlds.ipynb #a1580783
 def _sample_digits(n, g):
     label = torch.randint(10, (n,), generator=g)
     return dict(label=label, style=pick_glyph(label, g)) | sample_pose(
@@ -189,7 +197,7 @@ def _render_digits(f, size, g):
 
 worlds['digits'] = World(_sample_digits, _render_digits, 28, 1, tuple('0123456789'))
 
-# %% ../nbs/00a_worlds.ipynb #40ce04da
+# %% ../nbs/00a_worlds.ipynb #ee1d545f
 def _sample_number(n, g):
     digits = torch.randint(10, (n, 3), generator=g)
     shown = chance(g, .65, n, 3) | torch.tensor([False, True, False])
@@ -205,7 +213,7 @@ def _number(f, size):
     pose = {k: f[k] for k in ('slant', 'rotation', 'width', 'scale', 'wobble', 'wave', 'phase', 'x', 'y')}
     return ink(handwrite(ends, pose), f['thickness'], f['blur'], size, f['shown'].repeat_interleave(n_segments, 1))
 
-# %% ../nbs/00a_worlds.ipynb #8e1d44d7
+# %% ../nbs/00a_worlds.ipynb #c10d3154
 def _sample_colours(n, g):
     contrast = .12 + .6 * torch.rand(n, generator=g)**1.7
     dark = .04 + between(g, 0, 1, n) * (.92 - contrast)
@@ -217,7 +225,7 @@ def _sample_colours(n, g):
     palette = (light + tint * (room / tint.abs().amax(2, keepdim=True)).clamp_max(1)).clamp(0, 1)
     return dict(brightness=brightness, contrast=contrast, palette=palette)
 
-# %% ../nbs/00a_worlds.ipynb #0946bab5
+# %% ../nbs/00a_worlds.ipynb #3b792a5b
 def _sample_wall(n, g):
     turn = torch.randint(4, (n,), generator=g) * math.pi / 2 + between(g, -.15, .15, n)
     return dict(edge=torch.stack([turn.cos(), turn.sin(), between(g, .25, .8, n)], 1), shade=torch.randn(n, 2, generator=g) * .15,
@@ -231,7 +239,7 @@ def _wall(f, size):
     rows, columns = (f['texture_wave'][..., None] * t + f['texture_phase'][..., None]).sin().unbind(1)
     return beyond, 1 + plane(f['shade']) + f['texture'][:, None, None] * (rows.transpose(1, 2) @ columns)
 
-# %% ../nbs/00a_worlds.ipynb #dc0d32d0
+# %% ../nbs/00a_worlds.ipynb #99e099be
 def _sample_street(n, g):
     return _sample_number(n, g) | _sample_colours(n, g) | _sample_wall(n, g) | dict(
         blur=.006 + .03 * torch.rand(n, generator=g)**1.5, noise=between(g, 0, .015, n))
