@@ -8,7 +8,7 @@ __all__ = ['splits', 'n_drawn', 'downloads', 'endings', 'kinds', 'own_kind', 'fi
            'cut_faces', 'prepare', 'prepare_cli', 'choose', 'to_float', 'to_uint8', 'read_ahead', 'fits', 'Feed',
            'split_validation']
 
-# %% ../nbs/00b_data.ipynb #e6e4fc3d
+# %% ../nbs/00b_data.ipynb #666d97fb
 import contextlib, fcntl, functools, hashlib, importlib, json, multiprocessing, numbers, os, re, shutil, socket, sys, tempfile, threading
 from collections import deque
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from torchvision.datasets.lsun import LSUNClass
 from tqdm.auto import tqdm
 
-from . import faces, rooms
+from . import faces, objects, rooms
 from .core import atomic_path, data_root, generator, one_of, resolve_scale, seed_of, within
 from .worlds import draw, worlds
 
