@@ -8,6 +8,7 @@ from conftest import contents
 from dcgan.core import generator
 from dcgan.data import write_set
 from dcgan.models import build, latents, load_released, sample
+from dcgan.worlds import worlds
 
 root = Path(__file__).parents[1]
 def at_hand(*variables): return next((os.path.abspath(os.environ[v]) for v in variables if os.environ.get(v)), None)
@@ -90,6 +91,12 @@ def test_wrong_parameter_stops_the_notebook(papermill, parameter):
 # The other notebooks
 
 results = {'02a_metrics': ['metrics.png', 'metrics.csv'],
+           '02b_dedup': ['dedup.csv', 'dedup_collisions.png'],
+           '03_lsun': ['fig02_rooms.png', 'fig03_rooms.png', 'lsun.csv', 'lsun_fid.png', 'collapse.png'],
+           '06_walks': ['fig04_rooms.png', 'walk_rooms.gif', 'walks.csv'],
+           '07_guided': ['fig05_rooms.png', 'guided.csv'],
+           '08_forget': ['fig06_rooms.png', 'forget_curve.png', 'forget.csv'],
+           '09_faces': ['fig07_faces.png', 'fig08_faces.png', 'fig10_faces.png', 'arithmetic.csv'],
            '04_cifar10': ['table1.csv', 'fig11.png', 'cifar10_layers.png', 'kmeans_centroids.png'],
            '10_mnist': ['table3.csv', 'fig09.png', 'mnist_samples.png']}
 
@@ -99,13 +106,16 @@ def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
     assert done.returncode == 0, done.stderr
     for path in map(Path('figures/smoke').joinpath, results[notebook]):
         kept = json.loads(path.with_suffix('.json').read_text())
-        assert path.stat().st_size > 0 and kept['notebook'] == notebook and {d['name'] for d in kept['datasets']} <= {'digits', 'street_digits'}
+        assert path.stat().st_size > 0 and kept['notebook'] == notebook and {d['name'] for d in kept['datasets']} <= {*worlds}
         assert 'Scale: smoke.' in kept['caption'] and 'procedural world' in kept['caption']
 
 @pytest.mark.parametrize('notebook, parameters, message', [
     ('04_cifar10', dict(unlabelled='imagenett'), "unknown data set 'imagenett'"),
     ('04_cifar10', dict(centroids=1), 'centroids is 1'),
-    ('10_mnist', dict(samples=[500, 200]), 'ascending')])
+    ('10_mnist', dict(samples=[500, 200]), 'ascending'),
+    ('03_lsun', dict(long=0), 'long is 0'),
+    ('06_walks', dict(walks=0), 'walks is 0'),
+    ('09_faces', dict(exemplars={'smiling child': [1]}), 'smiling woman')])
 def test_wrong_parameter_stops_other_notebooks(papermill, notebook, parameters, message):
     done = papermill(notebook, **parameters)
     assert done.returncode and 'ValueError: ' in done.stderr and message in done.stderr and not Path('runs').exists()
