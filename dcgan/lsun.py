@@ -64,7 +64,7 @@ def trained(name:str, # of a set of the store, or a world
     t = train(recipe, images, watch, device)
     return t.load_best() if best else t
 
-# %% ../nbs/03_lsun.ipynb #39d18154
+# %% ../nbs/03_lsun.ipynb #d1989776
 def _waves(pattern): # C×H×W without their means → share of power in the strongest frequency, C
     power = torch.fft.fft2(pattern).abs().square().flatten(1)
     return torch.where(power.sum(1) > 0, 2 * power.amax(1) / power.sum(1).clamp_min(1e-30), 0.).clamp_max(1)
