@@ -7,22 +7,20 @@ __all__ = ['concepts', 'equations', 'turns', 'attributes', 'read_exemplars', 'me
            'pixel_arithmetic', 'turn_vector', 'turned', 'straight', 'render', 'FaceReader', 'roughen', 'fit_reader',
            'face_reader', 'certainty', 'carries', 'find_exemplars', 'draw_exemplars']
 
-# %% ../nbs/09_faces.ipynb #bb6556fb
-import hashlib, json
+# %% ../nbs/09_faces.ipynb #77e735d6
 from itertools import pairwise
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 import yaml
-from safetensors.torch import save_file
 from torchvision.transforms.functional import gaussian_blur
 from tqdm.auto import tqdm
 
-from .core import atomic_path, generator, one_of, runs_root, seed_of, within
+from .core import generator, one_of, seed_of, within
 from .data import fingerprint, to_float, to_uint8
 from .models import Net, sample
-from .train import read_checkpoint
+from .train import kept
 from .worlds import draw
 
 # %% ../nbs/09_faces.ipynb #111868e1
@@ -160,7 +158,7 @@ def fit_reader(images:torch.Tensor, # N×3×64×64, uint8, of the world faces
         opt.zero_grad(), loss.backward(), opt.step(), rate.step()
     return net.eval()
 
-# %% ../nbs/09_faces.ipynb #14f4b327
+# %% ../nbs/09_faces.ipynb #52aef5a0
 def face_reader(n:int, # images of the world faces to learn from
                 epochs:int, # passes over them
                 seed:int=0, # of images, weights, order
@@ -169,13 +167,9 @@ def face_reader(n:int, # images of the world faces to learn from
     "A reader of faces: loaded if it was trained before"
     drawn = seed_of('reader', seed) % 2**31
     decides = ['dcgan.arithmetic 1', n, epochs, seed, fingerprint(draw('faces', 128, drawn)[0].numpy())]
-    path = runs_root()/f'reader_{hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]}.safetensors'
-    if not path.exists():
-        net = fit_reader(*draw('faces', n, drawn), epochs, seed, device)
-        with atomic_path(path) as p: save_file({k: v.cpu().contiguous() for k, v in net.state_dict().items()}, p, dict(trainer=json.dumps(decides)))
-    net = FaceReader().to(device)
-    net.load_state_dict(read_checkpoint(path)[0])
-    return net.eval()
+    tensors, _ = kept('reader', decides, lambda: (fit_reader(*draw('faces', n, drawn), epochs, seed, device).state_dict(), decides))
+    (net := FaceReader()).load_state_dict(tensors)
+    return net.to(device).eval()
 
 # %% ../nbs/09_faces.ipynb #a8cf4bb3
 def certainty(seen:torch.Tensor, # N×5, of a `FaceReader`

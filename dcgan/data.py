@@ -353,7 +353,7 @@ def _gather(jobs, classes):
     labels = np.array([classes.index(name.split('/')[0]) for name in kept]) if classes else None
     return ([images for images, _ in chunks if len(images)], labels) if kept else None, kept, sum(record['small'] for _, record in chunks)
 
-# %% ../nbs/00b_data.ipynb #c34b65da
+# %% ../nbs/00b_data.ipynb #228d2042
 def prepare_images(name:str, # of the new set
                    root:Path, # the store
                    source, # a folder
@@ -366,7 +366,7 @@ def prepare_images(name:str, # of the new set
                   )->Path: # the set's folder
     "Write a set from image files; a `FileNotFoundError` or `ValueError` if there are none to be read"
     k = kinds[one_of(kind, kinds, 'kind')]
-    size = within(size or k.size, 1, 4096, 'size', whole=True)
+    size = within(k.size if size is None else size, 1, 4096, 'size', whole=True)
     within(test_share, 0, .9, 'test_share'), workers is None or within(workers, 1, 1024, 'workers', whole=True)
     source = Path(source)
     files, jobs = _plan_chunks(root/f'{name}.partial', kind, source, size, test_share, seed, chunk)

@@ -6,8 +6,8 @@
 __all__ = ['dedup_setting', 'thumbnails', 'Autoencoder', 'fit_autoencoder', 'autoencoder', 'codes', 'buckets', 'groups',
            'duplicates', 'without_duplicates']
 
-# %% ../nbs/02b_dedup.ipynb #25953848
-import hashlib, json
+# %% ../nbs/02b_dedup.ipynb #bca2c4a2
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -15,14 +15,13 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from numpy.lib.format import open_memmap
-from safetensors.torch import save_file
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
 
 from .core import atomic_path, one_of, pick_precision, runs_root, seed_of, within
 from .data import ImageSet, fits, resize_images
-from .train import read_checkpoint
+from .train import kept
 
 # %% ../nbs/02b_dedup.ipynb #b24d9355
 def thumbnails(images:np.ndarray # N×C×H×W, uint8, C 1 or 3, of any size
@@ -92,7 +91,7 @@ def _one_epoch(net, opt, x, batch, dtype):
         losses.append(loss.detach())
     return torch.stack(losses).mean().item()
 
-# %% ../nbs/02b_dedup.ipynb #5fe13f65
+# %% ../nbs/02b_dedup.ipynb #3c3af49d
 def _spaced(images, n, batch=4096):
     i = np.linspace(0, len(images) - 1, min(n, len(images))).astype(int)
     return torch.cat([thumbnails(images.images[part]) for part in np.array_split(i, -(-len(i) // batch))])
@@ -103,13 +102,11 @@ def autoencoder(images:ImageSet, # of any size
                 device='cpu', # where to train, and where it lives
                )->Autoencoder: # kept under runs/
     "The autoencoder of a set of images: loaded if it was trained before"
-    decides = ['dcgan.dedup 1', setting, seed, images.fingerprint, str(pick_precision('auto', torch.device(device)))]
-    key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
-    if not (path := runs_root()/f'dedup_{key}.safetensors').exists():
+    decides = ['dcgan.dedup 1', sorted(setting.items()), seed, images.fingerprint, str(pick_precision('auto', torch.device(device)))]
+    def make():
         net = fit_autoencoder(_spaced(images, setting['n']), setting, seed, device)
-        record = dict(trainer=json.dumps(dict(setting=setting, loss=net.loss)))
-        with atomic_path(path) as p: save_file({k: v.cpu() for k, v in net.state_dict().items()}, p, record)
-    tensors, record = read_checkpoint(path)
+        return net.state_dict(), dict(setting=setting, loss=net.loss)
+    tensors, record = kept('dedup', decides, make)
     (net := Autoencoder(setting)).load_state_dict(tensors)
     net.loss = record['loss']
     return net.to(device).eval()

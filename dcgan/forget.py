@@ -8,8 +8,8 @@ __all__ = ['columns', 'kind_of', 'kinds', 'layer_maps', 'drop', 'check_box', 're
            'detector_loss', 'detect', 'set_cuts', 'soften', 'train_detector', 'detector', 'centred', 'percent',
            'detector_score', 'window_boxes', 'compare', 'change_inside']
 
-# %% ../nbs/08_forget.ipynb #6b334fdb
-import csv, hashlib, json
+# %% ../nbs/08_forget.ipynb #6158f3ee
+import csv
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,6 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from fastcore.basics import patch
-from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_score
 from torchvision.io import encode_png
@@ -28,12 +27,12 @@ from torchvision.transforms.functional import gaussian_blur
 from torchvision.utils import draw_bounding_boxes
 from tqdm.auto import tqdm
 
-from .core import atomic_path, generator, one_of, pick_precision, runs_root, seed_of, within
+from .core import atomic_path, generator, one_of, pick_precision, seed_of, within
 from .data import ImageSet, to_float, to_uint8
 from .metrics import wilson
 from .models import Net, sample
 from .rooms import parts
-from .train import read_checkpoint
+from .train import kept
 from .worlds import draw
 
 # %% ../nbs/08_forget.ipynb #2c5bca79
@@ -305,19 +304,15 @@ def train_detector(n:int, # rooms
     set_cuts(net.eval(), images[train:], factors['present'][train:])
     return net
 
-# %% ../nbs/08_forget.ipynb #74a2f62d
+# %% ../nbs/08_forget.ipynb #e81682a2
 def detector(n:int, steps:int, seed:int=0, device='cpu', # as of `train_detector`
             )->Detector:
     "A trained detector: loaded if it was trained before"
     device = torch.device(device)
     drawn = ImageSet('rooms', 'train', draw('rooms', 128, seed=_rooms_seed(seed))[0]).fingerprint
     decides = ['dcgan.forget 1', kind_of, n, steps, seed, drawn, str(pick_precision('auto', device))]
-    path = runs_root()/f'detector_{hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]}.safetensors'
-    if not path.exists():
-        state = train_detector(n, steps, seed, device).state_dict()
-        with atomic_path(path) as p: save_file({k: v.cpu().contiguous() for k, v in state.items()}, p, dict(trainer=json.dumps(decides)))
-    net = Detector()
-    net.load_state_dict(read_checkpoint(path)[0])
+    tensors, _ = kept('detector', decides, lambda: (train_detector(n, steps, seed, device).state_dict(), decides))
+    (net := Detector()).load_state_dict(tensors)
     return net.eval().to(device, memory_format=torch.channels_last)
 
 # %% ../nbs/08_forget.ipynb #d36c6e2e

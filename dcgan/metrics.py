@@ -7,8 +7,8 @@ __all__ = ['feature_setting', 'classifier', 'classifier_error', 'classifier_epoc
            'feature_network', 'Inception', 'pick_features', 'perceptual', 'fid', 'kid', 'nearest', 'covered',
            'precision_recall', 'evaluate', 'wilson', 'memorisation', 'generate', 'watch_validation', 'watch_fid']
 
-# %% ../nbs/02a_metrics.ipynb #9f65107d
-import copy, hashlib, json, math, os, warnings
+# %% ../nbs/02a_metrics.ipynb #6e67077a
+import copy, math, os, warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,16 +16,15 @@ from pathlib import Path
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 from torchvision.models import inception_v3
 
-from .core import atomic_path, by_scale, generator, pick_precision, runs_root
+from .core import by_scale, generator, pick_precision
 from .data import ImageSet, choose, load, to_float, to_uint8
 from .features import Cs, estimate_statistics, pixels, validation_error
 from .models import BatchNorm, Layer, Net, build, discriminator, families, initialise, latents, sample
-from .train import Measure, read_checkpoint
+from .train import Measure, digest, kept
 from .worlds import worlds
 
 # %% ../nbs/02a_metrics.ipynb #f9363347
@@ -125,21 +124,18 @@ def embed(net:nn.Module, # from uint8 images to N×F
     device = next((p.device for p in net.parameters()), 'cpu')
     return torch.cat([net(images[i:i + batch].to(device)).float().cpu() for i in range(0, len(images), batch)])
 
-# %% ../nbs/02a_metrics.ipynb #edd4bf1d
+# %% ../nbs/02a_metrics.ipynb #9db9a356
 def _norms(net): return [m for m in net.modules() if isinstance(m, BatchNorm)]
 
-def _write_classifier(path, net, record):
-    state = {**net.state_dict(), **{f'frozen.{i}': torch.stack(m.frozen) for i, m in enumerate(_norms(net))}}
-    with atomic_path(path) as p: save_file({k: v.cpu().contiguous() for k, v in state.items()}, p, dict(trainer=json.dumps(record)))
+def _state(net): return {**net.state_dict(), **{f'frozen.{i}': torch.stack(m.frozen) for i, m in enumerate(_norms(net))}}
 
-def _read_classifier(path, device):
-    tensors, record = read_checkpoint(path)
+def _restored(tensors, record, device):
     net = classifier(record['family'], record['width'], n_classes=record['n_classes']).to(device)
     for i, m in enumerate(_norms(net)): m.frozen = tuple(tensors.pop(f'frozen.{i}').to(device))
     net.load_state_dict(tensors)
     return FeatureNet(net, record['name'], families[record['family']].shape[-1])
 
-# %% ../nbs/02a_metrics.ipynb #5f1e1cc0
+# %% ../nbs/02a_metrics.ipynb #0f6e994f
 feature_setting = dict(lr=1e-3, l2=1e-5, batch=100, dropout=0.)
 
 def feature_network(train:ImageSet, # labelled images
@@ -151,15 +147,14 @@ def feature_network(train:ImageSet, # labelled images
                     device='cpu', # where to train, and where the network lives
                    )->FeatureNet: # its name says what it is and how well it classifies
     "A classifier's features: loaded if they were trained before; a `ValueError` without labels"
-    decides = ['dcgan.metrics 1', asdict(families[family])['D'], width, steps, seed, feature_setting, train.fingerprint, valid.fingerprint,
+    decides = [family, 'dcgan.metrics 1', asdict(families[family])['D'], width, steps, seed, feature_setting, train.fingerprint, valid.fingerprint,
                str(pick_precision('auto', torch.device(device)))]
-    key = hashlib.sha256(json.dumps([family, *decides]).encode()).hexdigest()[:16]
-    if not (path := runs_root()/f'features_{family}_{key}.safetensors').exists():
+    def make():
         net, error = fit_classifier(feature_setting, train, valid, family, width, steps, steps, max(1, steps // 8), seed, device)
-        name = f'classifier {key[:8]} ({family} × {width:g}, {len(train):,} {train.name} images, {error:.2f} % validation error)'
+        name = f'classifier {digest(decides)[:8]} ({family} × {width:g}, {len(train):,} {train.name} images, {error:.2f} % validation error)'
         net = estimate_statistics(net, train.subset(10_000), batch=min(128, len(train)))
-        _write_classifier(path, net, dict(name=name, family=family, width=width, n_classes=net.stages[-1].shape[0], error=error))
-    return _read_classifier(path, device)
+        return _state(net), dict(name=name, family=family, width=width, n_classes=net.stages[-1].shape[0], error=error)
+    return _restored(*kept(f'features_{family}', decides, make), device)
 
 # %% ../nbs/02a_metrics.ipynb #af943b61
 class Inception(nn.Module):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['objectives', 'schedules', 'Objective', 'process', 'is_first', 'Recipe', 'Measure', 'key_of', 'Trainer', 'Diverged',
-           'read_checkpoint', 'train', 'process_group', 'train_cli']
+           'read_checkpoint', 'digest', 'kept', 'train', 'process_group', 'train_cli']
 
 # %% ../nbs/02_train.ipynb #8b504484
 import contextlib, hashlib, json, math, os, time
@@ -275,7 +275,24 @@ def restore(self:Trainer, name:str='checkpoint'): # file name without ending
     self.epoch, self.step, self.history, self.made = meta['epoch'], meta['step'], meta['history'], meta['made']
     return self
 
-# %% ../nbs/02_train.ipynb #b2432e0b
+# %% ../nbs/02_train.ipynb #178e603a
+def digest(decides # anything that JSON can say
+          )->str: # 16 hex digits
+    "A short name for all that decides a result"
+    return hashlib.sha256(json.dumps(decides, default=str).encode()).hexdigest()[:16]
+
+def kept(name:str, # what it is, for the file's name
+         decides, # all that decides the result, as of `digest`
+         make:Callable, # () → tensors by name, and a record for JSON
+        ): # tensors by name, and the record
+    "What `make` gives: loaded from `runs_root()` if it was made before"
+    path = runs_root()/f'{name}_{digest(decides)}.safetensors'
+    if not path.exists():
+        tensors, record = make()
+        with atomic_path(path) as p: save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, p, dict(trainer=json.dumps(record)))
+    return read_checkpoint(path)
+
+# %% ../nbs/02_train.ipynb #1e7d499c
 @patch
 def _order(self:Trainer):
     r, n = self.recipe, n_processes()
@@ -294,7 +311,7 @@ def minibatch(self:Trainer,
         self._update(which, *((x, z, y) if self.family.classes else (x, z)))
     self.step += 1
 
-# %% ../nbs/02_train.ipynb #b07d7fc5
+# %% ../nbs/02_train.ipynb #d96da0a0
 @patch
 def grid(self:Trainer, n:int=64 # images
         )->torch.Tensor: # 3×H×W in [0, 1]
@@ -316,7 +333,7 @@ def end_epoch(self:Trainer,
     self._observe()
     self.save()
 
-# %% ../nbs/02_train.ipynb #970664a3
+# %% ../nbs/02_train.ipynb #bb5d097c
 @patch
 def _observe(self:Trainer):
     grid = self.grid()
@@ -333,7 +350,7 @@ def best(self:Trainer): # the log's entry with the smallest measure, else the la
     seen = [h for h in self.history if self.measure and self.measure.name in h]
     return min(seen, key=lambda h: h[self.measure.name]) if seen else self.history[-1]
 
-# %% ../nbs/02_train.ipynb #441a37cb
+# %% ../nbs/02_train.ipynb #a6ae7690
 @patch
 def _set_rate(self:Trainer):
     for group in [g for opt in self.opts.values() for g in opt.param_groups]:
@@ -351,7 +368,7 @@ def _run_epoch(self:Trainer, bar, save_every):
         if self.step % save_every == 0 and self.step < self.steps: self.save()
     self.end_epoch(time.time() - began, self.steps - first)
 
-# %% ../nbs/02_train.ipynb #8fd392b1
+# %% ../nbs/02_train.ipynb #e9a4f075
 @patch
 def fit(self:Trainer,
         save_every:int=500, # minibatches between checkpoints within an epoch; each epoch ends with one
@@ -365,7 +382,7 @@ def fit(self:Trainer,
             bar.set_postfix({k: v for k, v in self.history[-1].items() if k.startswith('loss')}, epoch=self.epoch)
     return self
 
-# %% ../nbs/02_train.ipynb #eda84395
+# %% ../nbs/02_train.ipynb #11e418cd
 def train(recipe:Recipe, # what to do
           data:ImageSet, # images
           measure:Measure=None, # a number to watch
@@ -377,7 +394,7 @@ def train(recipe:Recipe, # what to do
     recipe = replace(recipe, precision=precision)
     return Trainer(recipe, data, runs_root()/f'{recipe.family}_{key_of(recipe, data, measure)}', device, measure).fit(**kw)
 
-# %% ../nbs/02_train.ipynb #4ca86e3f
+# %% ../nbs/02_train.ipynb #444e6889
 @patch
 def load_best(self:Trainer)->Trainer: # itself, with the best state in G and D
     "Put the state with the smallest measure in place, or leave the last one where nothing was measured"
@@ -386,7 +403,7 @@ def load_best(self:Trainer)->Trainer: # itself, with the best state in G and D
     self.history = history
     return self
 
-# %% ../nbs/02_train.ipynb #d32b39ad
+# %% ../nbs/02_train.ipynb #2c635106
 @contextlib.contextmanager
 def process_group(device:torch.device): # where to compute
     "The process group of `torchrun`, where there is one"
@@ -396,7 +413,7 @@ def process_group(device:torch.device): # where to compute
     try: yield
     finally: dist.destroy_process_group()
 
-# %% ../nbs/02_train.ipynb #c35d68d4
+# %% ../nbs/02_train.ipynb #602b5b7d
 @call_parse
 def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32 or gan_mlp
               dataset:str='street_digits', # a name in the store, or a world

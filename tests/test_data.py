@@ -56,7 +56,7 @@ def kill_after_first_chunk(process):
     finished = lambda: [*Path('data/many.partial').glob('tr*_*.json'), *Path('data/many.partial').glob('te*_*.json')]
     while not finished() and process.poll() is None: time.sleep(.002)
     process.kill(), process.communicate()
-    return sum(len(json.loads(p.read_text())) for p in finished())
+    return sum(len(json.loads(p.read_text())['kept']) for p in finished())
 
 def test_killed_preparation_goes_on_to_the_same_set(start, run, many):
     done = kill_after_first_chunk(start('dcgan-prepare', 'many', source=many, workers=1, size=64))
@@ -97,7 +97,9 @@ def test_unknown_set_lists_what_there_is(store):
 # Wrong commands, and no network
 
 wrong = {
-    'svhm': "unknown data set 'svhm': one of mnist, svhn, cifar10, or a name of your own with --source FOLDER",
+    'svhm': "unknown data set 'svhm': one of mnist, svhn, cifar10, lsun_bedroom, face_photos, or a name of your own with --source FOLDER",
+    'face_photos': 'face_photos is made from files of yours: add --source FOLDER',
+    'lsun_bedroom --source=photos': 'photos must hold one category of LSUN, such as bedroom_train_lmdb',
     'street_digits': "'street_digits' is a procedural world, which needs no preparing",
     '../pets --source=photos': "'../pets' cannot name a folder",
     'pets --source=elsewhere': 'elsewhere is not a folder',
