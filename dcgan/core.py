@@ -8,8 +8,8 @@ __all__ = ['scales', 'devices', 'precisions', 'columns', 'one_of', 'within', 'pr
            'seed_everything', 'pick_device', 'pick_precision', 'commit', 'versions', 'device_name', 'Run', 'table_row',
            'markdown_table']
 
-# %% ../nbs/00_core.ipynb #ddd1141b
-import contextlib, csv, functools, hashlib, json, os, platform, random, subprocess, time
+# %% ../nbs/00_core.ipynb #aa3b7289
+import contextlib, csv, functools, hashlib, io, json, os, platform, random, subprocess, time
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -214,10 +214,14 @@ def _keep(self:Run, name, suffix, write, **more):
     with atomic_path(path.with_suffix('.json')) as p: p.write_text(json.dumps(dict(**more, **self.provenance()), indent=1, default=str) + '\n')
     return path
 
-# %% ../nbs/00_core.ipynb #10f41d82
+# %% ../nbs/00_core.ipynb #51b4fcd8
 def _show(path, caption):
     from IPython import display
     display.display(display.Image(filename=str(path)), display.Markdown(caption))
+
+def _write_png(path, fig):
+    fig.savefig(drawn := io.BytesIO(), dpi=110, bbox_inches='tight', format='png')
+    Image.open(drawn).convert('RGB').quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG).save(path, 'PNG', optimize=True)
 
 @patch
 def keep_figure(self:Run,
@@ -227,7 +231,7 @@ def keep_figure(self:Run,
                 **more): # further entries of the JSON file, such as the numbers drawn
     "Save a figure as `<name>.png` with its provenance, and show it with its caption"
     import matplotlib.pyplot as plt
-    path = self._keep(name, '.png', lambda p: fig.savefig(p, dpi=110, bbox_inches='tight', format='png'), caption=self.caption(caption), **more)
+    path = self._keep(name, '.png', lambda p: _write_png(p, fig), caption=self.caption(caption), **more)
     plt.close(fig)
     _show(path, self.caption(caption))
 
