@@ -6,7 +6,7 @@
 __all__ = ['paths', 'linear', 'spherical', 'walk', 'freeze', 'draw_walks', 'largest_step', 'cross_fade', 'recall',
            'walk_features', 'mean_interval', 'halfway', 'overlay', 'realism']
 
-# %% ../nbs/06_walks.ipynb #adb050ce
+# %% ../nbs/06_walks.ipynb #b2fc901c
 import copy, math
 
 import torch
@@ -14,7 +14,7 @@ from scipy import stats
 
 from .core import one_of, within
 from .data import to_uint8
-from .features import _watched
+from .features import freezing
 from .metrics import covered, embed, fid, nearest
 from .models import Net, sample
 
@@ -54,15 +54,14 @@ def walk(points:torch.Tensor, # K×z, the points to pass, at least 2
     a, b = points, points.roll(-1, 0)
     return paths[kind](*((a, b) if closed else (a[:-1], b[:-1])), torch.linspace(0, 1, steps + 1))
 
-# %% ../nbs/06_walks.ipynb #da42f19d
+# %% ../nbs/06_walks.ipynb #e7769a39
 def freeze(G:Net, # a generator; left as it is
            z:torch.Tensor, # random latent vectors to estimate the statistics on, N×z
            batch:int=128, # most of them that share their statistics
           )->Net: # a copy in evaluation mode: each picture depends on its own latent vector only
     "A generator with frozen batch norm, its statistics the mean over batches"
-    with _watched(G := copy.deepcopy(G).train()) as seen: sample(G, z, batch=batch)
-    for norm, moments in seen.items(): norm.frozen = tuple(torch.stack(moments).mean(0))
-    return G.eval()
+    with freezing(G := copy.deepcopy(G)): sample(G, z, batch=batch)
+    return G
 
 # %% ../nbs/06_walks.ipynb #e36c7c3f
 def draw_walks(G:Net, # with frozen statistics
