@@ -7,10 +7,9 @@ __all__ = ['feature_setting', 'classifier', 'classifier_error', 'classifier_epoc
            'feature_network', 'Inception', 'pick_features', 'perceptual', 'fid', 'kid', 'nearest', 'covered',
            'precision_recall', 'evaluate', 'wilson', 'memorisation', 'generate', 'watch_validation', 'watch_fid']
 
-# %% ../nbs/02a_metrics.ipynb #6e67077a
+# %% ../nbs/02a_metrics.ipynb #832ca7e7
 import copy, math, os, warnings
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from .core import by_scale, generator, pick_precision
 from .data import ImageSet, choose, load, to_float, to_uint8
 from .features import Cs, estimate_statistics, pixels, validation_error
 from .models import BatchNorm, Layer, Net, build, discriminator, families, initialise, latents, sample
-from .train import Measure, digest, kept
+from .train import Measure, digest, kept, told
 from .worlds import worlds
 
 # %% ../nbs/02a_metrics.ipynb #f9363347
@@ -135,7 +134,7 @@ def _restored(tensors, record, device):
     net.load_state_dict(tensors)
     return FeatureNet(net, record['name'], families[record['family']].shape[-1])
 
-# %% ../nbs/02a_metrics.ipynb #0f6e994f
+# %% ../nbs/02a_metrics.ipynb #c67ed29c
 feature_setting = dict(lr=1e-3, l2=1e-5, batch=100, dropout=0.)
 
 def feature_network(train:ImageSet, # labelled images
@@ -147,7 +146,7 @@ def feature_network(train:ImageSet, # labelled images
                     device='cpu', # where to train, and where the network lives
                    )->FeatureNet: # its name says what it is and how well it classifies
     "A classifier's features: loaded if they were trained before; a `ValueError` without labels"
-    decides = [family, 'dcgan.metrics 1', asdict(families[family])['D'], width, steps, seed, feature_setting, train.fingerprint, valid.fingerprint,
+    decides = [family, 'dcgan.metrics 1', told(families[family])['D'], width, steps, seed, feature_setting, train.fingerprint, valid.fingerprint,
                str(pick_precision('auto', torch.device(device)))]
     def make():
         net, error = fit_classifier(feature_setting, train, valid, family, width, steps, steps, max(1, steps // 8), seed, device)
