@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['feature_setting', 'classifier', 'classifier_error', 'classifier_epoch', 'fit_classifier', 'FeatureNet', 'embed',
            'feature_network', 'Inception', 'pick_features', 'perceptual', 'fid', 'kid', 'nearest', 'covered',
-           'precision_recall', 'evaluate', 'wilson', 'memorisation', 'generate', 'watch_validation', 'watch_fid']
+           'precision_recall', 'evaluate', 'mean_interval', 't_interval', 'verdict', 'wilson', 'memorisation',
+           'generate', 'watch_validation', 'watch_fid']
 
-# %% ../nbs/02a_metrics.ipynb #832ca7e7
+# %% ../nbs/02a_metrics.ipynb #246e84e9
 import copy, math, os, warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from scipy import stats
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 from torchvision.models import inception_v3
@@ -259,7 +261,32 @@ def evaluate(net:nn.Module, # from uint8 images to N×F
     (mean, std), (precision, recall) = kid(X, Y, seed=seed), precision_recall(X, Y, k)
     return dict(fid=fid(X, Y), kid=mean, kid_std=std, precision=precision, recall=recall, n=n)
 
-# %% ../nbs/02a_metrics.ipynb #13842bc6
+# %% ../nbs/02a_metrics.ipynb #6de2daae
+def mean_interval(x, # numbers; NaN are left out
+                 ): # mean, half width of its 95 % interval, how many numbers
+    "The mean of independent numbers with Student's interval, which is NaN for fewer than 2"
+    x = torch.as_tensor(x, dtype=torch.float64)
+    x = x[~x.isnan()]
+    half = float(stats.t.ppf(.975, len(x) - 1) * x.std() / len(x)**.5) if len(x) > 1 else math.nan
+    return float(x.mean()), half, len(x)
+
+def t_interval(x, # numbers
+               ratio:bool=False, # on a logarithmic scale?
+              ): # mean, low, high
+    "The ends of that interval; for ratios the geometric mean and its"
+    mean, half, _ = mean_interval(torch.as_tensor(x, dtype=torch.float64).log() if ratio else x)
+    found = mean, mean - half, mean + half
+    return tuple(map(math.exp, found)) if ratio else found
+
+# %% ../nbs/02a_metrics.ipynb #3afc79db
+def verdict(low:float, # end of an interval
+            high:float, # the other
+            none:float=0., # the value at which there is no effect
+           )->str: # supported, contradicted or undecided
+    "Does the whole interval lie on a claim's side, above `none`, or on the other?"
+    return 'supported' if low > none else 'contradicted' if high < none else 'undecided'
+
+# %% ../nbs/02a_metrics.ipynb #989ef276
 def wilson(p:float, # share
            n:float, # number of independent observations
            z:float=1.96): # returns both ends of the interval
@@ -267,7 +294,7 @@ def wilson(p:float, # share
     centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
 
-# %% ../nbs/02a_metrics.ipynb #e99b2b74
+# %% ../nbs/02a_metrics.ipynb #e7a98f93
 def memorisation(samples, # generated images, uint8: an `ImageSet` or a tensor
                  train:ImageSet, # what was trained on
                  held_out:ImageSet, # real images from the same source that were not
@@ -281,7 +308,7 @@ def memorisation(samples, # generated images, uint8: an `ImageSet` or a tensor
     low, high = map(equally, wilson(p := float(copied.float().mean()), float(counts.sum()**2 / counts.square().sum())))
     return dict(share=equally(p), low=low, high=high, ratio=float((to_train / to_held_out).median()), n=len(copied))
 
-# %% ../nbs/02a_metrics.ipynb #6a53330d
+# %% ../nbs/02a_metrics.ipynb #547e44e0
 def generate(G:Net, # a generator
              family:str, # a key of `families`
              n:int, # images
@@ -293,7 +320,7 @@ def generate(G:Net, # a generator
     z, y = latents[latent or f.latent](n, f.z, generator('measure', seed)), torch.arange(n) % f.classes if f.classes else None
     return ImageSet('generated', 'samples', to_uint8(sample(G, z, y), f.low), y)
 
-# %% ../nbs/02a_metrics.ipynb #38d75923
+# %% ../nbs/02a_metrics.ipynb #a6fe9b98
 def watch_validation(train:ImageSet, # labelled images to draw from
                      valid:ImageSet, # held out
                      every:int=10, # epochs
@@ -302,7 +329,7 @@ def watch_validation(train:ImageSet, # labelled images to draw from
     "The validation error of D's features as a measure to watch during training"
     return Measure('validation error %', lambda G, D: validation_error(D, train, valid, **kw), every, (train.fingerprint, valid.fingerprint, Cs, kw))
 
-# %% ../nbs/02a_metrics.ipynb #c1d52b65
+# %% ../nbs/02a_metrics.ipynb #00ee6c36
 def watch_fid(net:nn.Module, # from uint8 images to N×F; its name goes into the training's key
               valid:ImageSet, # held-out images
               family:str, # a key of `families`

@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['paths', 'linear', 'spherical', 'walk', 'freeze', 'draw_walks', 'largest_step', 'cross_fade', 'recall',
-           'walk_features', 'mean_interval', 'halfway', 'overlay', 'realism']
+           'walk_features', 'halfway', 'overlay', 'realism']
 
-# %% ../nbs/06_walks.ipynb #b2fc901c
+# %% ../nbs/06_walks.ipynb #626182ec
 import copy, math
 
 import torch
-from scipy import stats
 
 from .core import one_of, within
 from .data import to_uint8
@@ -108,16 +107,7 @@ def walk_features(G:Net, # with frozen statistics
     found = {kind: features(v) for kind, v in (x | {'cross-fade': cross_fade(x['linear'])}).items()}
     return found | dict(memory=known[recall(z['linear'], codes)])
 
-# %% ../nbs/06_walks.ipynb #ca00d65e
-def mean_interval(x, # numbers; NaN are left out
-                 ): # mean, half width of its 95 % interval, how many numbers
-    "The mean of independent numbers with Student's interval; a `ValueError` for fewer than 2, NaN where nearly all are"
-    x = torch.as_tensor(x, dtype=torch.float64)
-    if len(x) < 2: raise ValueError(f'{len(x)} numbers have no interval: give at least 2')
-    if len(x := x[~x.isnan()]) < 2: return math.nan, math.nan, len(x)
-    return float(x.mean()), float(stats.t.ppf(.975, len(x) - 1) * x.std() / len(x)**.5), len(x)
-
-# %% ../nbs/06_walks.ipynb #d848ba80
+# %% ../nbs/06_walks.ipynb #5943cec8
 def halfway(G:Net, # with frozen statistics
             ends:tuple, # latent vectors a and b, N×z each
             low:float=-1., # what a black pixel is
@@ -126,7 +116,7 @@ def halfway(G:Net, # with frozen statistics
     z = dict(ends=ends[0][:, None]) | {kind: path(*ends, torch.tensor([.5])) for kind, path in paths.items()}
     return {k: draw_walks(G, v, low)[:, 0] for k, v in z.items()}
 
-# %% ../nbs/06_walks.ipynb #7a89c96d
+# %% ../nbs/06_walks.ipynb #ef4f5f68
 def overlay(x:torch.Tensor, y:torch.Tensor): # N×C×H×W uint8
     "Half of each"
     return ((x.int() + y + 1) // 2).byte()
