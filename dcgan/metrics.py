@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['feature_setting', 'classifier', 'classifier_error', 'classifier_epoch', 'fit_classifier', 'FeatureNet', 'embed',
            'feature_network', 'Inception', 'pick_features', 'perceptual', 'fid', 'kid', 'nearest', 'covered',
-           'precision_recall', 'evaluate', 'mean_interval', 't_interval', 'verdict', 'wilson', 'memorisation',
-           'generate', 'watch_validation', 'watch_fid']
+           'precision_recall', 'evaluate', 'mean_interval', 't_interval', 'verdict', 'claim_row', 'wilson',
+           'memorisation', 'generate', 'watch_validation', 'watch_fid']
 
 # %% ../nbs/02a_metrics.ipynb #246e84e9
 import copy, math, os, warnings
@@ -286,7 +286,22 @@ def verdict(low:float, # end of an interval
     "Does the whole interval lie on a claim's side, above `none`, or on the other?"
     return 'supported' if low > none else 'contradicted' if high < none else 'undecided'
 
-# %% ../nbs/02a_metrics.ipynb #989ef276
+# %% ../nbs/02a_metrics.ipynb #0468f7ba
+def claim_row(claim:str, # what the source says
+              found:tuple=None, # value, low, high; None where it was not measured
+              n='', # what the interval is over
+              none:float=0., # the value at which there is no effect
+              more:bool=True, # does the claim ask for more than that, or for less?
+              measured:str=None, # in words; None: the value
+              digits:int=2)->dict: # claim, measured, 95 % interval, n, verdict
+    "A claim beside what was measured, as a row of a table"
+    row = {'claim': claim, 'measured': measured or '', '95 % interval': '', 'n': n, 'verdict': 'not measured'}
+    if found is None: return row
+    value, low, high = found
+    says = verdict(low, high, none) if more else verdict(-high, -low, -none)
+    return row | {'measured': measured or f'{value:.{digits}f}', '95 % interval': f'{low:.{digits}f} to {high:.{digits}f}', 'verdict': says}
+
+# %% ../nbs/02a_metrics.ipynb #4b5a542b
 def wilson(p:float, # share
            n:float, # number of independent observations
            z:float=1.96): # returns both ends of the interval
@@ -294,7 +309,7 @@ def wilson(p:float, # share
     centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
 
-# %% ../nbs/02a_metrics.ipynb #e7a98f93
+# %% ../nbs/02a_metrics.ipynb #6607ceea
 def memorisation(samples, # generated images, uint8: an `ImageSet` or a tensor
                  train:ImageSet, # what was trained on
                  held_out:ImageSet, # real images from the same source that were not
@@ -308,7 +323,7 @@ def memorisation(samples, # generated images, uint8: an `ImageSet` or a tensor
     low, high = map(equally, wilson(p := float(copied.float().mean()), float(counts.sum()**2 / counts.square().sum())))
     return dict(share=equally(p), low=low, high=high, ratio=float((to_train / to_held_out).median()), n=len(copied))
 
-# %% ../nbs/02a_metrics.ipynb #547e44e0
+# %% ../nbs/02a_metrics.ipynb #ff9191d1
 def generate(G:Net, # a generator
              family:str, # a key of `families`
              n:int, # images
@@ -320,7 +335,7 @@ def generate(G:Net, # a generator
     z, y = latents[latent or f.latent](n, f.z, generator('measure', seed)), torch.arange(n) % f.classes if f.classes else None
     return ImageSet('generated', 'samples', to_uint8(sample(G, z, y), f.low), y)
 
-# %% ../nbs/02a_metrics.ipynb #a6fe9b98
+# %% ../nbs/02a_metrics.ipynb #4efff18f
 def watch_validation(train:ImageSet, # labelled images to draw from
                      valid:ImageSet, # held out
                      every:int=10, # epochs
@@ -329,7 +344,7 @@ def watch_validation(train:ImageSet, # labelled images to draw from
     "The validation error of D's features as a measure to watch during training"
     return Measure('validation error %', lambda G, D: validation_error(D, train, valid, **kw), every, (train.fingerprint, valid.fingerprint, Cs, kw))
 
-# %% ../nbs/02a_metrics.ipynb #00ee6c36
+# %% ../nbs/02a_metrics.ipynb #fb55836d
 def watch_fid(net:nn.Module, # from uint8 images to N×F; its name goes into the training's key
               valid:ImageSet, # held-out images
               family:str, # a key of `families`
