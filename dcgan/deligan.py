@@ -80,7 +80,7 @@ def pooled(trained:list, # of `Trainer`s
     x = torch.cat([sample(t.G, latents[t.recipe.latent](share, t.family.z, generator('pooled', seed, i))) for i, t in enumerate(trained)])
     return x[torch.randperm(len(x), generator=generator('order', seed))[:n]]
 
-# %% ../nbs/13_deligan.ipynb #df40a2e3
+# %% ../nbs/13_deligan.ipynb #1090557f
 def blobs(centres:list, # of (x, y) in [-1, 1]
           std:float=0.1, # of each blob
           n:int=20_000, # points
@@ -89,7 +89,7 @@ def blobs(centres:list, # of (x, y) in [-1, 1]
     "Points of equally likely Gaussians"
     g = generator('blobs', seed)
     x = torch.tensor(centres)[torch.randint(len(centres), (n,), generator=g)] + std * torch.randn(n, 2, generator=g)
-    return ImageSet(f"{len(centres)} blob{'s' * (len(centres) > 1)}", 'train', to_uint8(x)[:, :, None, None], note='points drawn here', world=True)
+    return ImageSet(f"{len(centres)} blob{'s' * (len(centres) > 1)}", 'train', to_uint8(x)[:, :, None, None], note='points of a procedural world', world=True)
 
 # %% ../nbs/13_deligan.ipynb #3403768d
 @dataclass(frozen=True)

@@ -98,7 +98,9 @@ results = {'02a_metrics': ['metrics.png', 'metrics.csv'],
            '08_forget': ['fig06_rooms.png', 'forget_curve.png', 'forget.csv'],
            '09_faces': ['fig07_faces.png', 'fig08_faces.png', 'fig10_faces.png', 'arithmetic.csv'],
            '04_cifar10': ['table1.csv', 'fig11.png', 'cifar10_layers.png', 'kmeans_centroids.png'],
-           '10_mnist': ['table3.csv', 'fig09.png', 'mnist_samples.png']}
+           '10_mnist': ['table3.csv', 'fig09.png', 'mnist_samples.png'],
+           '12_turing': ['turing_claims.csv', 'turing_curves.png', 'turing_sizes.csv', 'turing_samples.png'],
+           '13_deligan': ['deligan_claims.csv', 'deligan_points.png', 'deligan_toy.csv', 'deligan_digits_scores.csv', 'deligan_natural_scores.csv']}
 
 @pytest.mark.parametrize('notebook', results)
 def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
@@ -106,7 +108,7 @@ def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
     assert done.returncode == 0, done.stderr
     for path in map(Path('figures/smoke').joinpath, results[notebook]):
         kept = json.loads(path.with_suffix('.json').read_text())
-        assert path.stat().st_size > 0 and kept['notebook'] == notebook and {d['name'] for d in kept['datasets']} <= {*worlds}
+        assert path.stat().st_size > 0 and kept['notebook'] == notebook and {d['name'] for d in kept['datasets']} <= {*worlds, '1 blob', '2 blobs'}
         assert 'Scale: smoke.' in kept['caption'] and 'procedural world' in kept['caption']
 
 @pytest.mark.parametrize('notebook, parameters, message', [
@@ -115,7 +117,9 @@ def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
     ('10_mnist', dict(samples=[500, 200]), 'ascending'),
     ('03_lsun', dict(long=0), 'long is 0'),
     ('06_walks', dict(walks=0), 'walks is 0'),
-    ('09_faces', dict(exemplars={'smiling child': [1]}), 'smiling woman')])
+    ('09_faces', dict(exemplars={'smiling child': [1]}), 'smiling woman'),
+    ('12_turing', dict(sizes=[48]), "unknown size 48: one of 32, 64, 128, 256"),
+    ('13_deligan', dict(trials=1), 'trials is 1')])
 def test_wrong_parameter_stops_other_notebooks(papermill, notebook, parameters, message):
     done = papermill(notebook, **parameters)
     assert done.returncode and 'ValueError: ' in done.stderr and message in done.stderr and not Path('runs').exists()
