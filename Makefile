@@ -3,7 +3,7 @@
 # make lab       the notebooks in JupyterLab
 PYTHON ?= python3
 SCALE ?= auto
-NB ?= 01_models 02_train 02a_metrics 02b_dedup 03_lsun 04_cifar10 05_svhn 06_walks 07_guided 08_forget 09_faces 10_mnist 12_turing 13_deligan
+NB ?= 01_models 02_train 02a_metrics 02b_dedup 03_lsun 04_cifar10 05_svhn 06_walks 07_guided 08_forget 09_faces 10_mnist 11_large_images 12_turing 13_deligan
 BIN := .venv/bin
 
 .PHONY: figures test lab setup

@@ -99,6 +99,7 @@ results = {'02a_metrics': ['metrics.png', 'metrics.csv'],
            '09_faces': ['fig07_faces.png', 'fig08_faces.png', 'fig10_faces.png', 'arithmetic.csv'],
            '04_cifar10': ['table1.csv', 'fig11.png', 'cifar10_layers.png', 'kmeans_centroids.png'],
            '10_mnist': ['table3.csv', 'fig09.png', 'mnist_samples.png'],
+           '11_large_images': ['cppn_claims.csv', 'cppn_digits.png', 'cppn_digits_table.csv', 'cppn_sizes.png', 'cppn_cost.csv', 'cppn_walk.gif'],
            '12_turing': ['turing_claims.csv', 'turing_curves.png', 'turing_sizes.csv', 'turing_samples.png'],
            '13_deligan': ['deligan_claims.csv', 'deligan_points.png', 'deligan_toy.csv', 'deligan_digits_scores.csv', 'deligan_natural_scores.csv']}
 
@@ -118,6 +119,7 @@ def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
     ('03_lsun', dict(long=0), 'long is 0'),
     ('06_walks', dict(walks=0), 'walks is 0'),
     ('09_faces', dict(exemplars={'smiling child': [1]}), 'smiling woman'),
+    ('11_large_images', dict(epochs=0), 'epochs is 0'),
     ('12_turing', dict(sizes=[48]), "unknown size 48: one of 32, 64, 128, 256"),
     ('13_deligan', dict(trials=1), 'trials is 1')])
 def test_wrong_parameter_stops_other_notebooks(papermill, notebook, parameters, message):
