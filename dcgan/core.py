@@ -214,10 +214,10 @@ def _keep(self:Run, name, suffix, write, **more):
     with atomic_path(path.with_suffix('.json')) as p: p.write_text(json.dumps(dict(**more, **self.provenance()), indent=1, default=str) + '\n')
     return path
 
-# %% ../nbs/00_core.ipynb #51b4fcd8
+# %% ../nbs/00_core.ipynb #624c165a
 def _show(path, caption):
     from IPython import display
-    display.display(display.Image(filename=str(path)), display.Markdown(caption))
+    display.display(display.Image(filename=str(path), metadata=dict(figure=path.name)), display.Markdown(caption))
 
 def _write_png(path, fig):
     fig.savefig(drawn := io.BytesIO(), dpi=110, bbox_inches='tight', format='png')

@@ -237,12 +237,12 @@ def through_noise(objective:Objective, # of which both networks' losses change
 
 objectives.update(eleven_noise=through_noise(objectives['eleven'], .7))
 
-# %% ../nbs/11_large_images.ipynb #8f44eb9e
+# %% ../nbs/11_large_images.ipynb #46305648
 def _looks_alike(D, x, fake, y):
     pixels = F.binary_cross_entropy(fake.float().clamp(1e-6, 1 - 1e-6), x)
-    return _bce(D(fake), True) + 10 * pixels
+    return _bce(D(fake), True) + 100 * pixels
 
-objectives.update(pixels=Objective(objectives['standard'].D, _looks_alike))
+objectives.update(pixels=(pixels := Objective(objectives['standard'].D, _looks_alike)), pixels_noise=through_noise(pixels, .7))
 
 # %% ../nbs/11_large_images.ipynb #2ad86cf2
 _convs = (Layer('conv', 32, 5, 2, bias=True), *_row('conv', 5, (64, 2), (128, 2)))
