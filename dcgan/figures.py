@@ -6,14 +6,13 @@
 __all__ = ['ledgers', 'laptop_minutes', 'nbs_root', 'notebooks', 'modules', 'state', 'slim', 'kept_notebook', 'is_up_to_date',
            'execute', 'forecast', 'run_all', 'read_parameters', 'kept_parameters', 'figures_cli']
 
-# %% ../nbs/00c_figures.ipynb #e5154f6a
-import hashlib, json, os, re
+# %% ../nbs/00c_figures.ipynb #aa4ba91a
+import argparse, hashlib, json, os, re
 from pathlib import Path
 
 import nbformat
 import papermill
 import yaml
-from fastcore.script import Param, call_parse
 from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
@@ -167,18 +166,24 @@ def kept_parameters(notebook:str, scale:str)->dict: # such as '05_svhn'; smoke, 
     "What a notebook's kept run was given; nothing where none is kept"
     return dict(_metadata(kept_notebook(notebook, scale)).get('papermill', {}).get('parameters', {}))
 
-# %% ../nbs/00c_figures.ipynb #cfbb72cd
-@call_parse
-def figures_cli(nb:Param('such as 05_svhn; all where none is given', nargs='*')=None,
-                scale:str='auto', # auto, smoke, laptop or paper
-                p:Param('a parameter of the notebooks', nargs=2, action='append', opt=True)=None,
-                y:Param("parameters as YAML, such as 'sizes: [26, 52]'", opt=True)=None,
-                kept:bool=False, # with the parameters of the runs that are kept
-                again:bool=False): # also what is up to date
-    "Run the notebooks that make the tables and figures, in order"
-    try:
-        names, scale, given = [one_of(n, notebooks(), 'notebook') for n in nb or notebooks()], resolve_scale(scale), read_parameters(p, y)
-    except ValueError as e: raise SystemExit(f'dcgan-figures: {e}')
+# %% ../nbs/00c_figures.ipynb #e5ff9cba
+def _arguments():
+    parser = argparse.ArgumentParser('dcgan-figures', description='Run the notebooks that make the tables and figures, in order.')
+    add = parser.add_argument
+    add('notebooks', nargs='*', metavar='NOTEBOOK', help='such as 05_svhn; all where none is given')
+    add('--scale', default='auto', help='auto, smoke, laptop or paper')
+    add('-p', nargs=2, action='append', metavar=('NAME', 'VALUE'), help='a parameter of the notebooks')
+    add('-y', metavar='YAML', help="parameters, such as 'sizes: [26, 52]'")
+    add('--kept', action='store_true', help='with the parameters of the runs that are kept')
+    add('--again', action='store_true', help='also what is up to date')
+    return parser.parse_args()
+
+def figures_cli():
+    "Run the notebooks that make the tables and figures, in order; exits with what failed"
+    a = _arguments()
+    try: names, scale, given = [one_of(n, notebooks(), 'notebook') for n in a.notebooks or notebooks()], resolve_scale(a.scale), read_parameters(a.p, a.y)
+    except (ValueError, yaml.YAMLError) as e: raise SystemExit(f'dcgan-figures: {e}')
     print(forecast(names, scale), flush=True)
-    failed = run_all({n: (kept_parameters(n, scale) if kept else {}) | given for n in names}, scale, again)
-    if failed: raise SystemExit('\n'.join([f'{len(failed)} of {len(names)} failed; their notebooks as far as they came are in {runs_root()/"executed"}:', *(f'{n}: {why}' for n, why in failed.items())]))
+    failed = run_all({n: (kept_parameters(n, scale) if a.kept else {}) | given for n in names}, scale, a.again)
+    for name, why in failed.items(): print(f'{name} failed, {why}')
+    if failed: raise SystemExit(f'{len(failed)} of {len(names)} notebooks failed: see {runs_root()/"executed"}. The same command goes on with what is missing.')
