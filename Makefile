@@ -1,9 +1,9 @@
-# make figures   every table and figure, at the scale this machine can carry (SCALE=smoke|laptop|paper, NB=05_svhn)
+# make figures   every table and figure, at the scale this machine can carry (SCALE=smoke|laptop|paper, NB=05_svhn,
+#                ARGS='-p epochs 60' for the notebooks' parameters, ARGS=--kept for those of the results that are here)
 # make test      all tests
 # make lab       the notebooks in JupyterLab
 PYTHON ?= python3
 SCALE ?= auto
-NB ?= 01_models 02_train 02a_metrics 02b_dedup 03_lsun 04_cifar10 05_svhn 06_walks 07_guided 08_forget 09_faces 10_mnist 11_large_images 12_turing 13_deligan
 BIN := .venv/bin
 
 .PHONY: figures test lab setup
@@ -16,8 +16,7 @@ setup: .venv/.ready
 	touch $@
 
 figures: setup
-	mkdir -p runs/executed
-	for nb in $(NB); do $(BIN)/papermill -k python3 -p scale $(SCALE) nbs/$$nb.ipynb runs/executed/$$nb.ipynb || exit 1; done
+	$(BIN)/dcgan-figures $(NB) --scale $(SCALE) $(ARGS)
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing

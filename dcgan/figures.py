@@ -70,12 +70,12 @@ def state(notebook:str, # such as '05_svhn'
     others = [_left(notebook, s, mine=False) for s in scales[1:]] if notebook in ledgers else []
     return hashlib.sha256(json.dumps([code, sources, parameters, data, others], default=str).encode()).hexdigest()[:16]
 
-# %% ../nbs/00c_figures.ipynb #126ae36d
+# %% ../nbs/00c_figures.ipynb #26cd1878
 def _slim(output): # an output as it is kept, or None
     data, files = output.get('data', {}), [m['figure'] for m in output.get('metadata', {}).values() if isinstance(m, dict) and 'figure' in m]
     if 'application/vnd.jupyter.widget-view+json' in data: return None
     if files: return nbformat.v4.new_output('display_data', {'text/markdown': f'![](../{files[0]})'})
-    if output.output_type == 'stream': output.text = re.sub(r'^.*\r(?!\n)', '', output.text, flags=re.M)
+    if output.output_type == 'stream': output.text = re.sub(r'[^\r\n]*\d%\|[^\r\n]*[\r\n]?', '', output.text)
     return output if output.output_type != 'stream' or output.text.strip() else None
 
 def slim(nb:nbformat.NotebookNode, # as papermill leaves it
