@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import contents
-from dcgan.core import generator
+from dcgan.claims import Claim, claims, entries, ledger, systems, verdicts
+from dcgan.core import figures_root, generator
 from dcgan.data import write_set
 from dcgan.models import build, latents, load_released, sample
 from dcgan.worlds import worlds
@@ -121,10 +122,34 @@ def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
     ('09_faces', dict(exemplars={'smiling child': [1]}), 'smiling woman'),
     ('11_large_images', dict(epochs=0), 'epochs is 0'),
     ('12_turing', dict(sizes=[48]), "unknown size 48: one of 32, 64, 128, 256"),
-    ('13_deligan', dict(trials=1), 'trials is 1')])
+    ('13_deligan', dict(trials=1), 'trials is 1'),
+    ('14_claims', dict(scale='big'), "unknown scale 'big'")])
 def test_wrong_parameter_stops_other_notebooks(papermill, notebook, parameters, message):
     done = papermill(notebook, **parameters)
     assert done.returncode and 'ValueError: ' in done.stderr and message in done.stderr and not Path('runs').exists()
+
+def claims_kept(scale): # the repository's figures, as if they were made at this scale
+    figures_root(scale).mkdir(parents=True, exist_ok=True)
+    for path in (root/'figures').glob('*.json'):
+        (figures_root(scale)/path.name).write_text(json.dumps(json.loads(path.read_text()) | dict(scale=scale)))
+
+def test_ledger_has_every_claim_and_is_kept(papermill):
+    claims_kept('laptop')
+    done = papermill('14_claims')
+    assert done.returncode == 0, done.stderr
+    kept = json.loads(Path('figures/smoke/claims.json').read_text())
+    assert kept['notebook'] == '14_claims' and 'Scale: smoke.' in kept['caption'] and Path('figures/smoke/claims_overview.png').stat().st_size > 0
+    assert {d['id'] for d in kept['details']} == {c.id for c in claims} | set(systems) and len(kept['details']) == len(kept['rows'])
+    decided = [r for r in kept['rows'] if r['verdict'] in verdicts[:3]]
+    assert {r['verdict'] for r in decided} >= {'supported', 'undecided'} and all(r['scale'] == 'laptop' and r['n'] and r['ours'] for r in decided)
+
+def test_ledger_decides_nothing_without_results_or_from_smoke_runs():
+    assert {r['verdict'] for r in ledger(claims, entries)} == {'not measured'}
+    claims_kept('smoke')
+    assert {r['verdict'] for r in ledger(claims, entries)} == {'not measured', 'not measured at this scale'}
+
+def test_claim_without_an_entry_stops_the_ledger():
+    with pytest.raises(ValueError, match='claims without an entry: new'): ledger([*claims, Claim('new', '§9', 'It also sings')], entries)
 
 def test_features_never_come_from_the_labelled_images(papermill, sandbox, drawn):
     d = drawn['street_digits']
