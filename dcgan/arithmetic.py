@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['concepts', 'equations', 'turns', 'attributes', 'read_exemplars', 'mean_latent', 'arithmetic', 'around',
            'pixel_arithmetic', 'turn_vector', 'turned', 'straight', 'render', 'FaceReader', 'roughen', 'fit_reader',
-           'face_reader', 'certainty', 'carries', 'find_exemplars', 'draw_exemplars']
+           'face_reader', 'reader_size', 'certainty', 'carries', 'find_exemplars', 'find_concepts', 'draw_exemplars']
 
 # %% ../nbs/09_faces.ipynb #77e735d6
 from itertools import pairwise
@@ -17,7 +17,7 @@ import yaml
 from torchvision.transforms.functional import gaussian_blur
 from tqdm.auto import tqdm
 
-from .core import generator, one_of, seed_of, within
+from .core import by_scale, generator, one_of, seed_of, within
 from .data import fingerprint, to_float, to_uint8
 from .models import Net, sample
 from .train import kept
@@ -171,6 +171,12 @@ def face_reader(n:int, # images of the world faces to learn from
     (net := FaceReader()).load_state_dict(tensors)
     return net.to(device).eval()
 
+# %% ../nbs/09_faces.ipynb #bbe00ad7
+def reader_size(scale:str # a resolved scale
+               )->dict: # n and epochs of `face_reader`
+    "How much a reader learns from"
+    return by_scale(None, scale, smoke=dict(n=768, epochs=2), laptop=dict(n=20_000, epochs=5), paper=dict(n=50_000, epochs=10))
+
 # %% ../nbs/09_faces.ipynb #a8cf4bb3
 def certainty(seen:torch.Tensor, # N×5, of a `FaceReader`
               wanted:dict, # attribute → bool
@@ -199,6 +205,13 @@ def find_exemplars(seen:torch.Tensor, # N×5, of samples
     order = (2. * found + sure - outside).argsort(descending=True, stable=True)
     if (n := int(found.sum())) < least: print(f'{wanted or "any face"}, yaw {yaw}: {n} of {len(seen)} samples are sure enough, the {least} that come nearest are taken')
     return order[:max(n, least)]
+
+# %% ../nbs/09_faces.ipynb #c1ef3bc0
+def find_concepts(seen:torch.Tensor # N×5, of samples
+                 )->dict: # concept → indices of its exemplars, the surest first
+    "Exemplars of every concept, and of faces that look to either side"
+    pools = {k: find_exemplars(seen, wanted) for k, wanted in concepts.items()}
+    return pools | {k: find_exemplars(seen, {}, yaw) for k, yaw in zip(turns, ((-9, -.5), (.5, 9)))}
 
 # %% ../nbs/09_faces.ipynb #dec42891
 def draw_exemplars(pool:torch.Tensor, # indices, of `find_exemplars`

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['products', 'centre', 'is_exact', 'pick_product', 'Neighbours', 'search_rate', 'error_rate', 'half_width',
-           'error_curve', 'generated', 'deformation', 'deformed', 'watch_neighbours']
+           'error_curve', 'generated', 'deformation', 'deformed', 'digit_images', 'digit_recipe', 'watch_neighbours',
+           'watch_digits', 'trained_digits']
 
 # %% ../nbs/10_mnist.ipynb #a70ddacb
 import functools, itertools, math, statistics, time
@@ -17,10 +18,10 @@ from fastcore.basics import patch
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-from .core import generator, one_of, pick_precision, seed_of, within
-from .data import ImageSet, to_uint8
+from .core import by_scale, generator, one_of, pick_precision, seed_of, within
+from .data import ImageSet, load, split_validation, to_uint8
 from .models import Net, latents, sample
-from .train import Measure
+from .train import Measure, Recipe, Trainer, train
 
 # %% ../nbs/10_mnist.ipynb #25b9114f
 def centre(x:torch.Tensor, # N×… uint8
@@ -218,6 +219,25 @@ def deformed(images:ImageSet, # labelled
                 x = torch.cat([transform(part) for part in images[i].split(group)])
             yield x, torch.from_numpy(images.labels[i])
 
+# %% ../nbs/10_mnist.ipynb #6dc2cf50
+def digit_images(name:str, # of a set of the store, or a world
+                 scale:str='laptop', # a resolved scale
+                 seed:int=0, # of the choice
+                ): # (images, rest, valid): all for training, and their two parts
+    "Labelled digits, and which of them are held out"
+    images = load(name, 'train', size=28, n=by_scale(None, scale, smoke=720, laptop=None, paper=None))
+    return images, *(images.subset(i) for i in split_validation(len(images), min(10_000, len(images) // 6), seed))
+
+# %% ../nbs/10_mnist.ipynb #92ac5e85
+def digit_recipe(scale:str='laptop', # a resolved scale
+                 epochs:int=None, width:float=None, batch:int=None, lr:float=None, # as of `Recipe`; None: what the scale says
+                 **kw, # further fields
+                )->Recipe: # of the family `mnist28`
+    "How generators of digits are trained"
+    pick = lambda value, smoke, laptop, paper: by_scale(value, scale, smoke=smoke, laptop=laptop, paper=paper)
+    epochs = within(pick(epochs, 1, 8, 200), 1, 100_000, 'epochs', whole=True)
+    return Recipe('mnist28', pick(width, 1/16, 1/2, 1.), epochs, pick(batch, 32, 64, 128), pick(lr, 2e-4, 5e-4, 2e-4), l2=2.5e-5, decay_epochs=epochs // 2, **kw)
+
 # %% ../nbs/10_mnist.ipynb #449a3c56
 def watch_neighbours(valid:ImageSet, # held out, labelled
                      n:int=10_000, # generated samples
@@ -229,3 +249,23 @@ def watch_neighbours(valid:ImageSet, # held out, labelled
         stream, device = generated(G, seed_of('watch', seed)), next(G.parameters()).device
         return round(error_curve(stream, valid, [n], device)[n], 3)
     return Measure('validation 1-NN error %', compute, every, (valid.fingerprint, n, seed))
+
+# %% ../nbs/10_mnist.ipynb #125aff61
+def watch_digits(valid:ImageSet, # held out, labelled
+                 scale:str='laptop', # a resolved scale
+                 seed:int=0, # of the latent vectors
+                )->Measure:
+    "`watch_neighbours` as often as a scale can afford"
+    return watch_neighbours(valid, **by_scale(None, scale, smoke=dict(n=200), laptop=dict(every=1), paper=dict(every=5)), seed=seed)
+
+# %% ../nbs/10_mnist.ipynb #a09f99de
+def trained_digits(name:str, # of a set of the store, or a world
+                   scale:str='laptop', # a resolved scale
+                   epochs:int=None, # passes over the images
+                   seed:int=0, # of everything
+                   device='auto', # auto, cpu or cuda
+                   **kw, # further parameters of `digit_recipe`
+                  )->Trainer: # the best state in G and D
+    "The conditional DCGAN of a set of digits: loaded, or trained now"
+    _, rest, valid = digit_images(name, scale, seed)
+    return train(digit_recipe(scale, epochs, seed=seed, **kw), rest, watch_digits(valid, scale, seed), device).load_best()

@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['paths', 'linear', 'spherical', 'walk', 'freeze', 'draw_walks', 'largest_step', 'cross_fade', 'recall',
-           'walk_features', 'halfway', 'overlay', 'realism']
+           'walk_features', 'halfway', 'overlay', 'realism', 'mix', 'plane', 'explore']
 
 # %% ../nbs/06_walks.ipynb #626182ec
 import copy, math
 
+import ipywidgets as widgets
 import torch
+from torchvision.io import encode_png
 
 from .core import one_of, within
 from .data import to_uint8
@@ -57,9 +59,10 @@ def walk(points:torch.Tensor, # K×z, the points to pass, at least 2
 def freeze(G:Net, # a generator; left as it is
            z:torch.Tensor, # random latent vectors to estimate the statistics on, N×z
            batch:int=128, # most of them that share their statistics
+           y:torch.Tensor=None, # N labels of a conditional generator
           )->Net: # a copy in evaluation mode: each picture depends on its own latent vector only
     "A generator with frozen batch norm, its statistics the mean over batches"
-    with freezing(G := copy.deepcopy(G)): sample(G, z, batch=batch)
+    with freezing(G := copy.deepcopy(G)): sample(G, z, y, batch)
     return G
 
 # %% ../nbs/06_walks.ipynb #e36c7c3f
@@ -128,3 +131,36 @@ def realism(net, # from uint8 images to features
     "How real pictures are"
     X = {k: embed(net, v) for k, v in x.items()}
     return {k: dict(fid=fid(real, v), precision=100 * covered(v, real)) for k, v in X.items()}
+
+# %% ../nbs/06_walks.ipynb #c63e5e1a
+def mix(points:torch.Tensor, # K×z
+        weights:torch.Tensor, # …×K, each row sums to 1
+       )->torch.Tensor: # …×z
+    "Mixtures of latent vectors, as long as those are on average"
+    z = weights @ points
+    return z * (weights @ points.norm(dim=1))[..., None] / z.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+
+def plane(x:torch.Tensor, y:torch.Tensor # …, in [0, 1]: to the right, and down
+         )->torch.Tensor: # …×4
+    "The weights of the corners of a square: top left, top right, bottom left, bottom right"
+    return torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], -1)
+
+# %% ../nbs/06_walks.ipynb #c6f3cb9c
+def explore(G:Net, # with frozen statistics
+            points:torch.Tensor, # K×z, K at least 4: the first four are the corners of the plane, the walk passes all
+            low:float=-1., # what a black pixel is
+            steps:int=24, # of the walk, from each point to the next
+            zoom:int=4, # pixels drawn for one
+           ): # an ipywidgets box: the picture, two sliders of the plane, and a player with the walk's slider
+    "A widget that moves in Z by hand; a `ValueError` for too few points"
+    if len(points) < 4: raise ValueError(f'{len(points)} points: the plane needs 4')
+    way, picture = walk(points, steps, 'spherical')[:, :-1].flatten(0, 1), widgets.Image(format='png')
+    def show(z):
+        x = draw_walks(G, z.expand(1, 2, -1), low)[0, 0]
+        picture.value = encode_png(x.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)).numpy().tobytes()
+    right, down = (widgets.FloatSlider(.5, min=0, max=1, step=.02, description=d) for d in ('right', 'down'))
+    on_plane = lambda _=None: show(mix(points[:4], plane(torch.tensor(right.value), torch.tensor(down.value))))
+    for s in (right, down): s.observe(on_plane, 'value')
+    along, play = widgets.IntSlider(0, 0, len(way) - 1, description='walk'), widgets.Play(min=0, max=len(way) - 1, interval=80)
+    along.observe(lambda change: show(way[change['new']]), 'value'), widgets.jslink((play, 'value'), (along, 'value')), on_plane()
+    return widgets.VBox([picture, right, down, widgets.HBox([play, along])])
