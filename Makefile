@@ -1,12 +1,13 @@
 # make figures   every table and figure, at the scale this machine can carry (SCALE=smoke|laptop|paper, NB=05_svhn,
 #                ARGS='-p epochs 60' for the notebooks' parameters, ARGS=--kept for those of the results that are here)
 # make test      all tests
+# make docs      the site, in _docs (then: python -m http.server -d _docs)
 # make lab       the notebooks in JupyterLab
 PYTHON ?= python3
 SCALE ?= auto
 BIN := .venv/bin
 
-.PHONY: figures test lab setup
+.PHONY: figures test docs lab setup
 setup: .venv/.ready
 
 .venv/.ready: settings.ini constraints.txt setup.py pyproject.toml
@@ -21,6 +22,14 @@ figures: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing
 	$(BIN)/python -m pytest -q -rs tests
+
+docs: setup docs/node_modules/.ready
+	$(BIN)/python docs/build.py
+
+docs/node_modules/.ready: docs/package.json
+	@command -v npm > /dev/null || { echo 'make docs needs npm (it comes with Node.js), for MathJax and onnxruntime-web'; exit 1; }
+	npm install --prefix docs --ignore-scripts --no-package-lock --no-audit --no-fund
+	touch $@
 
 lab: setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check jupyterlab

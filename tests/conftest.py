@@ -1,5 +1,5 @@
 "What every test shares: a sandbox of its own, the console scripts, and small sets of images"
-import os, subprocess, sys
+import functools, http.server, os, shutil, subprocess, sys, threading
 from pathlib import Path
 
 os.environ['OMP_NUM_THREADS'] = '1' # before torch is imported; for what the tests start too
@@ -61,6 +61,30 @@ def store(sandbox, drawn):
     for name, world in dict(streets='street_digits', handwritten='digits').items():
         write_set(name, (drawn[world].images, drawn[world].labels), (drawn[world].images[:64], drawn[world].labels[:64]))
     return sandbox/'data'
+
+# What is shown in a browser
+
+@pytest.fixture(scope='session')
+def serve():
+    "Serves folders on this machine: `serve(folder)` gives the address"
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_): pass
+    servers = []
+    def serve(folder):
+        servers.append(server := http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=folder)))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f'http://127.0.0.1:{server.server_port}'
+    yield serve
+    for server in servers: server.shutdown()
+
+@pytest.fixture(scope='session')
+def browser():
+    "Chromium without a window"
+    sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed: make setup')
+    if not (chromium := shutil.which('chromium')): pytest.skip('no browser: install chromium')
+    quiet = ['no-sandbox', 'disable-gpu', 'disable-quic', 'no-first-run', 'disable-background-networking', 'disable-component-update', 'disable-sync']
+    with sync_api.sync_playwright() as playwright:
+        with playwright.chromium.launch(executable_path=chromium, args=[f'--{a}' for a in quiet]) as browser: yield browser
 
 def contents(folder): # path → bytes, of every file in it
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(Path(folder).rglob('*')) if p.is_file()}

@@ -1,5 +1,5 @@
 "The explorer page in headless Chromium: generators move by keyboard and mouse, and draw what PyTorch draws"
-import functools, http.server, json, re, shutil, subprocess, threading
+import json, re, shutil, subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from dcgan.models import build, latents
 from dcgan.walks import freeze
 
 root = Path(__file__).parents[1]
-docs, chromium = root/'docs', shutil.which('chromium')
+docs = root/'docs'
 needed = [f'dist/{f}' for f in ('ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm')]
 
 @pytest.fixture(scope='module')
@@ -49,23 +49,7 @@ def site(runtime, tmp_path_factory):
     return site
 
 @pytest.fixture(scope='module')
-def address(site):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_): pass
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=site))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f'http://127.0.0.1:{server.server_port}'
-    server.shutdown()
-
-@pytest.fixture(scope='module')
-def browser():
-    sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed: make setup')
-    if not chromium: pytest.skip('no browser: install chromium')
-    quiet = ['no-sandbox', 'disable-gpu', 'disable-quic', 'no-first-run', 'disable-background-networking', 'disable-component-update', 'disable-sync']
-    with sync_api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium, args=[f'--{a}' for a in quiet])
-        yield browser
-        browser.close()
+def address(site, serve): return serve(site)
 
 @pytest.fixture(scope='module')
 def page(browser, address):

@@ -21,7 +21,7 @@ needs_weights = pytest.mark.skipif(not weights, reason="the authors' networks ar
 @pytest.fixture(scope='module')
 def repository(tmp_path_factory):
     "A copy of the repository, for notebooks export into the folder that they run in"
-    left_out = shutil.ignore_patterns('.git', '.venv', 'runs', 'data', 'smoke', '__pycache__', '*.egg-info', '.ipynb_checkpoints', '_proc', '_docs')
+    left_out = shutil.ignore_patterns('.git', '.venv', 'runs', 'data', 'smoke', '__pycache__', '*.egg-info', '.ipynb_checkpoints', '_proc', '_docs', 'node_modules')
     return shutil.copytree(root, tmp_path_factory.mktemp('copy')/'repository', ignore=left_out)
 
 def sources(folder): return {k: v for k, v in contents(folder).items() if '__pycache__' not in k}
