@@ -141,7 +141,8 @@ def front(library):
     there = lambda n: any((proc/f'{stem(n)}{e}').exists() for e in ('.ipynb', '.md'))
     tree = lambda caption, names: '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *names, '```\n'])
     groups = {g: n for g, names in plan['sidebar'].items() if (n := list(filter(there, names)))} | {'API': [f'api/{m}' for m in sorted(library.entries, key=lambda m: library.notebook[m])]}
-    return '\n'.join([library.linked(intro, {}), verdicts(), *galleries, *(tree(*g) for g in groups.items())])
+    in_z = '\n[Move in Z yourself](/explorer.md): trained generators of rooms, faces and digits that draw in this browser.\n' if there('explorer') else ''
+    return '\n'.join([library.linked(intro, {}), in_z, verdicts(), *galleries, *(tree(*g) for g in groups.items())])
 
 # Putting it together
 
