@@ -4,14 +4,12 @@
 
 # %% auto #0
 __all__ = ['coordinates', 'residual_stream', 'Residual', 'Wide', 'PixelNet', 'Cppn', 'WideCppn', 'draw_large', 'Encoder',
-           'encode', 'through_noise', 'crop', 'border', 'train_together']
+           'encode', 'through_noise', 'crop', 'border']
 
-# %% ../nbs/11_large_images.ipynb #73c421ba
+# %% ../nbs/11_large_images.ipynb #3017277f
 import math
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 
 import torch
 import torch.nn as nn
@@ -20,7 +18,7 @@ import torch.nn.functional as F
 from .core import generator, within
 from .data import ImageSet, to_float, to_uint8
 from .models import Family, Latent, Layer, _dense, _row, families, latents, sample
-from .train import Objective, Recipe, _bce, objectives, schedules, train
+from .train import Objective, _bce, objectives, schedules
 
 # %% ../nbs/11_large_images.ipynb #1007b858
 def coordinates(size:int, # side of the image, pixels
@@ -271,15 +269,3 @@ def border(x:torch.Tensor)->torch.Tensor: # N×C×26×26 → N×C×28×28, uint8
 
 # %% ../nbs/11_large_images.ipynb #9659e79b
 schedules.update(uneven=('GGGGD',))
-
-# %% ../nbs/11_large_images.ipynb #571efa1f
-def _train_alone(job):
-    torch.set_num_threads(1)
-    train(*job, device='cpu')
-
-def train_together(recipes, # of `Recipe`
-                   data:ImageSet, # as of `train`
-                   workers:int=None): # processes; None: one a thread of this one
-    "Train by several recipes at once on the CPU, one thread each; `train` then loads them"
-    with ProcessPoolExecutor(min(len(recipes), workers or torch.get_num_threads()), get_context('spawn')) as pool:
-        list(pool.map(_train_alone, [(r, data) for r in recipes]))

@@ -132,7 +132,7 @@ def fallen(x:torch.Tensor, # N×2
     counts = mode[~stray].bincount(minlength=len(c))
     return dict(stray=share(stray), hole=share(stray & (0 < along) & (along < 1)), least=int(counts.min()) / max(1, int(counts.sum())))
 
-# %% ../nbs/13_deligan.ipynb #97fbd1f6
+# %% ../nbs/13_deligan.ipynb #379bc9ad
 def _posteriors(p):
     p = torch.as_tensor(p, dtype=torch.float64)
     good = p.dim() == 2 and len(p) > 1 and p.shape[1] > 1 and bool((p >= 0).all()) and bool(((p.sum(1) - 1).abs() < 1e-3).all())
@@ -145,7 +145,7 @@ def inception_score(p:torch.Tensor # N×K class posteriors
     p = _posteriors(p)
     return float((torch.special.entr(p.mean(0)).sum() - torch.special.entr(p).sum(1).mean()).exp())
 
-# %% ../nbs/13_deligan.ipynb #8c9614b8
+# %% ../nbs/13_deligan.ipynb #1391bfc2
 def _pairwise_kl(p): # N×K → the mean of KL(pᵢ, pⱼ) over i ≠ j
     n, logs = len(p), p.clamp(min=1e-16).log()
     return (n * (p * logs).sum() - p.sum(0) @ logs.sum(0)) / (n * (n - 1))
@@ -159,7 +159,7 @@ def modified_inception_score(p:torch.Tensor # N×K class posteriors
     if not scores: raise ValueError(f'no class has two of the {len(p)} images: give more images')
     return float(torch.stack(scores).mean())
 
-# %% ../nbs/13_deligan.ipynb #0c4e5888
+# %% ../nbs/13_deligan.ipynb #059469fa
 class Posterior(nn.Module):
     "A classifier's posteriors, as a function of bytes"
     def __init__(self, net): # a `FeatureNet`
@@ -170,7 +170,7 @@ class Posterior(nn.Module):
     def forward(self, x): # uint8 N×C×H×W → N×K
         return self.net(to_float(x)).softmax(1)
 
-# %% ../nbs/13_deligan.ipynb #e7260b92
+# %% ../nbs/13_deligan.ipynb #3b15fc5c
 _28, _32 = _dense(128, grid=7) + _row('deconv', 5, (64, 2), (1, 2)), _dense(256, grid=4) + _row('deconv', 5, (128, 2), (64, 2), (3, 2))
 deligan28 = Family(30, 'normal', (1, 28, 28), G=_28, D=_row('conv', 5, (64, 2), (128, 2)) + _dense(1))
 deligan32 = Family(100, 'normal', (3, 32, 32), G=_32, D=_row('conv', 5, (64, 2), (128, 2), (256, 2)) + _dense(1))

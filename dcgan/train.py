@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['objectives', 'schedules', 'Objective', 'process', 'is_first', 'Recipe', 'Measure', 'told', 'key_of', 'Trainer',
-           'Diverged', 'read_checkpoint', 'digest', 'kept', 'train', 'process_group', 'train_cli']
+           'Diverged', 'read_checkpoint', 'digest', 'kept', 'train', 'train_all', 'process_group', 'train_cli']
 
-# %% ../nbs/02_train.ipynb #8b504484
-import contextlib, hashlib, json, math, os, time
+# %% ../nbs/02_train.ipynb #f7553e61
+import contextlib, hashlib, importlib, json, math, os, sys, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from fastcore.basics import patch
 from fastcore.script import call_parse
+from joblib import Parallel, delayed, parallel_config
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torchvision.utils import make_grid, save_image
@@ -411,31 +412,36 @@ def _run_epoch(self:Trainer, bar, save_every):
         if self.step % save_every == 0 and self.step < self.steps: self.save()
     self.end_epoch(time.time() - began, self.steps - first)
 
-# %% ../nbs/02_train.ipynb #6703fc48
+# %% ../nbs/02_train.ipynb #0cd89b62
 @patch
 def fit(self:Trainer,
         save_every:int=500, # minibatches between checkpoints within an epoch; each epoch ends with one
+        progress:bool=True, # show a bar?
        )->Trainer: # itself
     "Train to the recipe's last epoch, from the newest checkpoint if there is one"
     if (self.folder/'checkpoint.safetensors').exists(): self.restore()
     total, done = self.recipe.epochs * self.steps, self.epoch * self.steps + self.step
-    with tqdm(total=total, initial=done, unit='batch', desc=self.recipe.family, leave=False, disable=not is_first()) as bar:
+    with tqdm(total=total, initial=done, unit='batch', desc=self.recipe.family, leave=False, disable=not (progress and is_first())) as bar:
         while self.epoch < self.recipe.epochs:
             self._run_epoch(bar, save_every)
             bar.set_postfix({k: v for k, v in self.history[-1].items() if k.startswith('loss')}, epoch=self.epoch)
     return self
 
-# %% ../nbs/02_train.ipynb #55bdbb07
+# %% ../nbs/02_train.ipynb #e361033f
+def _place(recipe, data, measure, device): # the recipe as it will be computed, and where its training is kept
+    precision = {torch.bfloat16: 'bf16', torch.float32: 'fp32'}[pick_precision(recipe.precision, pick_device(device))]
+    recipe = replace(recipe, precision=precision)
+    return recipe, runs_root()/f'{recipe.family}_{key_of(recipe, data, measure)}'
+
 def train(recipe:Recipe, # what to do
           data:ImageSet, # images
           measure:Measure=None, # a number to watch
           device:str='auto', # auto, cpu or cuda
-          **kw # `save_every` of `fit`
+          **kw # `save_every` and `progress` of `fit`
          )->Trainer: # with the last state in G and D
     "A trained pair of networks: loaded, resumed or trained from the start"
-    precision = {torch.bfloat16: 'bf16', torch.float32: 'fp32'}[pick_precision(recipe.precision, pick_device(device))]
-    recipe = replace(recipe, precision=precision)
-    return Trainer(recipe, data, runs_root()/f'{recipe.family}_{key_of(recipe, data, measure)}', device, measure).fit(**kw)
+    recipe, folder = _place(recipe, data, measure, device)
+    return Trainer(recipe, data, folder, device, measure).fit(**kw)
 
 # %% ../nbs/02_train.ipynb #8ae0930d
 @patch
@@ -446,7 +452,31 @@ def load_best(self:Trainer)->Trainer: # itself, with the best state in G and D
     self.history = history
     return self
 
-# %% ../nbs/02_train.ipynb #df051f4b
+# %% ../nbs/02_train.ipynb #01b579f2
+def _is_done(recipe, data, measure=None, device='auto'):
+    recipe, folder = _place(recipe, data, measure, device)
+    return (path := folder/'checkpoint.safetensors').exists() and read_checkpoint(path)[1]['epoch'] >= recipe.epochs
+
+def _train_alone(job, modules, runs): # in another process, which needs to know what the modules register
+    os.environ['DCGAN_RUNS'] = runs
+    for name in modules: importlib.import_module(name)
+    train(*job, device='cpu', progress=False)
+
+def train_all(jobs:list, # of (recipe, data) or (recipe, data, measure), as of `train`
+              device:str='auto', # auto, cpu or cuda
+              workers:int=None, # trainings at a time on the CPU; None: as many as this process has threads
+             )->list: # of `Trainer`
+    "Several trainings, each as `train` gives it; on the CPU they run side by side"
+    left = sorted((j for j in jobs if not _is_done(*j, device=device)), key=lambda j: -j[0].epochs * len(j[1]))
+    workers = min(len(left), workers or torch.get_num_threads())
+    if pick_device(device).type == 'cpu' and workers > 1:
+        modules = [name for name in sys.modules if name.startswith('dcgan.')]
+        with parallel_config('loky', n_jobs=workers, inner_max_num_threads=1):
+            done = Parallel(return_as='generator_unordered')(delayed(_train_alone)(j, modules, str(runs_root())) for j in left)
+            for _ in tqdm(done, total=len(left), unit='training', leave=False): pass
+    return [train(*j, device=device) for j in tqdm(jobs, unit='training', leave=False)]
+
+# %% ../nbs/02_train.ipynb #3cbfde80
 @contextlib.contextmanager
 def process_group(device:torch.device): # where to compute
     "The process group of `torchrun`, where there is one"
@@ -456,7 +486,7 @@ def process_group(device:torch.device): # where to compute
     try: yield
     finally: dist.destroy_process_group()
 
-# %% ../nbs/02_train.ipynb #08794731
+# %% ../nbs/02_train.ipynb #fe5ba677
 @call_parse
 def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32 or gan_mlp
               dataset:str='street_digits', # a name in the store, or a world
