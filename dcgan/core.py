@@ -159,7 +159,7 @@ def versions()->dict: # package → version
     found = {p: metadata.version(p) for p in packages if any(metadata.distributions(name=p))}
     return dict(python=platform.python_version(), **found)
 
-# %% ../nbs/00_core.ipynb #6cf99fd0
+# %% ../nbs/00_core.ipynb #c985cfb6
 @functools.cache
 def device_name(device:str='cpu', # 'cpu' or 'cuda'
                )->str: # such as 'AMD EPYC, 2 threads'
@@ -167,7 +167,7 @@ def device_name(device:str='cpu', # 'cpu' or 'cuda'
     if device.startswith('cuda'): return torch.cuda.get_device_name()
     info = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').exists() else ''
     name = next((l.split(':')[1].strip() for l in info.splitlines() if l.startswith('model name')), platform.processor() or platform.machine())
-    return f'{name}, {torch.get_num_threads()} threads'
+    return f'{name}, {(n := torch.get_num_threads())} thread{"s" * (n > 1)}'
 
 # %% ../nbs/00_core.ipynb #e0f057af
 @dataclass

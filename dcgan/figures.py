@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ledgers', 'laptop_minutes', 'nbs_root', 'notebooks', 'modules', 'state', 'slim', 'kept_notebook', 'is_up_to_date',
-           'execute', 'forecast', 'run_all', 'read_parameters', 'kept_parameters', 'figures_cli']
+           'execute', 'forecast', 'run_all', 'read_parameters', 'kept_parameters', 'jobs_of', 'figures_cli']
 
 # %% ../nbs/00c_figures.ipynb #aa4ba91a
 import argparse, hashlib, json, os, re
@@ -70,17 +70,16 @@ def state(notebook:str, # such as '05_svhn'
     others = [_left(notebook, s, mine=False) for s in scales[1:]] if notebook in ledgers else []
     return hashlib.sha256(json.dumps([code, sources, parameters, data, others], default=str).encode()).hexdigest()[:16]
 
-# %% ../nbs/00c_figures.ipynb #26cd1878
+# %% ../nbs/00c_figures.ipynb #3a864496
 def _slim(output): # an output as it is kept, or None
     data, files = output.get('data', {}), [m['figure'] for m in output.get('metadata', {}).values() if isinstance(m, dict) and 'figure' in m]
-    if 'application/vnd.jupyter.widget-view+json' in data: return None
+    if 'application/vnd.jupyter.widget-view+json' in data or output.get('name') == 'stderr': return None
     if files: return nbformat.v4.new_output('display_data', {'text/markdown': f'![](../{files[0]})'})
-    if output.output_type == 'stream': output.text = re.sub(r'[^\r\n]*\d%\|[^\r\n]*[\r\n]?', '', output.text)
-    return output if output.output_type != 'stream' or output.text.strip() else None
+    return output
 
 def slim(nb:nbformat.NotebookNode, # as papermill leaves it
         )->nbformat.NotebookNode: # as it is kept
-    "An executed notebook without pictures that are files, progress bars and paths of this machine"
+    "An executed notebook without pictures that are files, widgets, warnings and paths of this machine"
     nb = nbformat.from_dict(json.loads(json.dumps(nb).replace(str(project_root()), '.')))
     for c in nb.cells:
         c.metadata = nbformat.from_dict({k: v for k, v in c.metadata.items() if k == 'tags'})
@@ -153,7 +152,7 @@ def run_all(jobs:dict, # notebook → its parameters, in order
         bar.write(f'{name}: {said}')
     return failed
 
-# %% ../nbs/00c_figures.ipynb #ec3dbfac
+# %% ../nbs/00c_figures.ipynb #78b8d56a
 def read_parameters(p, # pairs of a name and a value, as text
                     y, # YAML text with a mapping
                    )->dict:
@@ -163,27 +162,41 @@ def read_parameters(p, # pairs of a name and a value, as text
     return {name: yaml.safe_load(value) for name, value in p or []} | given
 
 def kept_parameters(notebook:str, scale:str)->dict: # such as '05_svhn'; smoke, laptop or paper
-    "What a notebook's kept run was given; nothing where none is kept"
-    return dict(_metadata(kept_notebook(notebook, scale)).get('papermill', {}).get('parameters', {}))
+    "What a notebook's results were made with; nothing where none are kept"
+    found = [v['parameters'] for v in _left(notebook, scale).values()]
+    return {k: v for k, v in (found[-1] if found else {}).items() if v is not None}
 
-# %% ../nbs/00c_figures.ipynb #e5ff9cba
+# %% ../nbs/00c_figures.ipynb #d7387a94
+def jobs_of(names:list, # of notebooks
+            scale:str, # smoke, laptop or paper
+            given:dict, # of `read_parameters`
+            kept:bool=False, # with the parameters of the results that are kept?
+           )->dict: # notebook → parameters, as of `run_all`
+    "What each notebook is given; a `ValueError` for a parameter that none of them has"
+    known = {n: [*papermill.inspect_notebook(str(nbs_root()/f'{n}.ipynb'))] for n in names}
+    for name in given: one_of(name, dict.fromkeys(sum(known.values(), [])), 'parameter')
+    return {n: {k: v for k, v in ((kept_parameters(n, scale) if kept else {}) | given).items() if k in known[n]} for n in names}
+
+# %% ../nbs/00c_figures.ipynb #f67c8e9c
 def _arguments():
-    parser = argparse.ArgumentParser('dcgan-figures', description='Run the notebooks that make the tables and figures, in order.')
+    parser = argparse.ArgumentParser('dcgan-figures', description='Run the notebooks that make the tables and figures, in order. They land in figures/, those of other scales than laptop in figures/SCALE/.')
     add = parser.add_argument
     add('notebooks', nargs='*', metavar='NOTEBOOK', help='such as 05_svhn; all where none is given')
-    add('--scale', default='auto', help='auto, smoke, laptop or paper')
-    add('-p', nargs=2, action='append', metavar=('NAME', 'VALUE'), help='a parameter of the notebooks')
+    add('--scale', default='auto', help='smoke, laptop or paper; auto: paper where CUDA is present, else laptop')
+    add('-p', nargs=2, action='append', metavar=('NAME', 'VALUE'), help='a parameter, for the notebooks that have it')
     add('-y', metavar='YAML', help="parameters, such as 'sizes: [26, 52]'")
-    add('--kept', action='store_true', help='with the parameters of the runs that are kept')
+    add('--kept', action='store_true', help='with the parameters that the results in figures/ were made with')
     add('--again', action='store_true', help='also what is up to date')
     return parser.parse_args()
 
 def figures_cli():
     "Run the notebooks that make the tables and figures, in order; exits with what failed"
     a = _arguments()
-    try: names, scale, given = [one_of(n, notebooks(), 'notebook') for n in a.notebooks or notebooks()], resolve_scale(a.scale), read_parameters(a.p, a.y)
+    try:
+        names, scale = [one_of(n, notebooks(), 'notebook') for n in a.notebooks or notebooks()], resolve_scale(a.scale)
+        jobs = jobs_of(names, scale, read_parameters(a.p, a.y), a.kept)
     except (ValueError, yaml.YAMLError) as e: raise SystemExit(f'dcgan-figures: {e}')
     print(forecast(names, scale), flush=True)
-    failed = run_all({n: (kept_parameters(n, scale) if a.kept else {}) | given for n in names}, scale, a.again)
+    failed = run_all(jobs, scale, a.again)
     for name, why in failed.items(): print(f'{name} failed, {why}')
     if failed: raise SystemExit(f'{len(failed)} of {len(names)} notebooks failed: see {runs_root()/"executed"}. The same command goes on with what is missing.')
