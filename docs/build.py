@@ -26,8 +26,10 @@ def listed(notebooks, sidebar):
 # Notebooks
 
 def light(output):
-    "An output as the site shows it, or None for progress bars and warnings"
+    "An output as the site shows it, or None for progress bars, warnings, and what names files of the machine that ran it"
+    texts = [output.get('text', ''), *(t for kind, t in output.get('data', {}).items() if kind.startswith('text/'))]
     if output.get('name') == 'stderr' or 'application/vnd.jupyter.widget-view+json' in output.get('data', {}): return None
+    if re.search(r'\.venv/lib|site-packages/|/__w/|/tmp/ipykernel', '\n'.join(texts)): return None
     if 'text/markdown' in output.get('data', {}): output.data['text/markdown'] = re.sub(r'\]\(\.\./([^)/]+)\)', r'](figures/\1)', output.data['text/markdown'])
     return output
 
@@ -50,6 +52,16 @@ def is_imports(source):
     except SyntaxError: return False
     return bool(body) and all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in body)
 
+def joined(cells):
+    "Cells, with imports that follow on imports in one cell"
+    found = []
+    for c in cells:
+        if found and all(x.cell_type == 'code' and is_imports(x.source) for x in (found[-1], c)):
+            found[-1].source = re.sub(r'(?m)^#\|\s*export\n', '', f'{found[-1].source}\n\n{c.source}')
+            found[-1].outputs += c.outputs
+        else: found.append(c)
+    return found
+
 def tags(cell):
     "Imports are folded away; what the library exports can be told by its class"
     return ['hide-input'] * is_imports(cell.source) + ['export'] * bool(re.match(r'#\|\s*export', cell.source)) if cell.cell_type == 'code' else []
@@ -58,7 +70,7 @@ def provenance(name): return {p.stem: json.loads(p.read_text()) for p in sorted(
 
 def run_line(kept, executed, changed):
     "When, where and at which commit the results of a page were made, each with its provenance"
-    each = lambda key: ', '.join(dict.fromkeys(str(k[key]) for k in kept.values()))
+    each = lambda key: ', '.join(dict.fromkeys(re.sub(r'\b1 threads', '1 thread', str(k[key])) for k in kept.values()))
     date = executed and executed.metadata.get('papermill', {}).get('start_time')
     minutes = max(k['seconds'] for k in kept.values()) / 60
     said = [f"Run at {each('scale')} scale", f'on {date[:10]}' if date else '', f"at commit {each('commit')}", f"on {each('device')}", f"in {minutes:.0f} minutes" if minutes >= 1.5 else 'in a minute', '(trainings kept from before not counted).']
@@ -66,9 +78,11 @@ def run_line(kept, executed, changed):
     links = ' · '.join(f'<a href="_static/provenance/{k}.json">{k}</a>' for k in kept)
     return f'<div class="run">{" ".join(filter(None, said))}{since}<details><summary>Provenance of each table and figure</summary>{links}</details></div>'
 
-def results(kept):
-    "The kept tables and figures of a notebook that was not kept with its outputs"
+def results(kept, notebook):
+    "The kept tables and figures that no output shows: the notebook was not kept with its outputs, or the cell has changed since"
+    outputs = '\n'.join(o.data.get('text/markdown', '') for c in notebook.cells for o in c.get('outputs', []) if 'data' in o)
     for name, k in kept.items():
+        if k['caption'] in outputs: continue
         table, picture = figures/f'{name}.md', next((p for e in ('png', 'gif') if (p := figures/f'{name}.{e}').exists()), None)
         if table.exists(): yield table.read_text()
         if picture: yield f'![{name}](figures/{picture.name})' + (f'\n\n{k["caption"]}' if not table.exists() else '')
@@ -79,13 +93,13 @@ def page(name, library):
     executed, changed, kept, known = None, 0, provenance(name), library.known(name, notebook)
     if ran.exists(): notebook, changed = merged(notebook, executed := nbformat.read(ran, 4))
     notebook.metadata.pop('widgets', None)
-    notebook.cells = [c for c in notebook.cells if not c.source.startswith('#| default_exp')]
+    notebook.cells = joined(c for c in notebook.cells if not c.source.startswith('#| default_exp'))
     for c in notebook.cells:
         c.metadata = dict(tags=tags(c))
         if c.cell_type == 'markdown': c.source = library.linked(c.source, known)
     add = lambda text, i: notebook.cells.insert(i, nbformat.v4.new_markdown_cell(text))
     if kept: add(run_line(kept, executed, changed), 1)
-    if kept and not executed: add('## Results\n\n' + '\n\n'.join(results(kept)), len(notebook.cells))
+    if unseen := list(results(kept, notebook)): add('## Results\n\n' + '\n\n'.join(unseen), len(notebook.cells))
     defined = {k: v for m, n in library.notebook.items() if n == name for k, v in library.own(m).items()}
     return notebook, (defined, {k: v for k, v in known.items() if v.count('.') == 2 and k not in library.shadowed(notebook)})
 
@@ -107,32 +121,38 @@ def thumbnail(picture, size=(760, 480)):
 
 def said(text): return re.sub(r'`([^`]+)`', r'<code>\1</code>', html.escape(text))
 
-def shown(name, link):
+def result(name):
+    "The provenance of a table or figure, at the paper's scale where it was made at that, or None"
+    return next((p for folder in (figures/'paper', figures) if (p := folder/f'{name}.json').exists()), None)
+
+def shown(path, link):
     "A kept table's measured numbers beside the paper's, or a kept picture, with its caption"
-    kept = json.loads((figures/f'{name}.json').read_text())
-    number = lambda v: f'{v:.2f}' if isinstance(v, float) else f'{v}'
-    if (picture := figures/f'{name}.png').exists():
-        body = f'<a href="{link}"><img src="{thumbnail(picture)}" alt="{name}"></a>'
+    kept = json.loads(path.read_text())
+    number = lambda v: '' if v is None else f'{v:.2f}' if isinstance(v, float) else f'{v}'
+    text, _, made = kept['caption'].partition(' Scale: ')
+    if (picture := path.with_suffix('.png')).exists():
+        first = html.escape(re.split(r'(?<=\.)(?<!Fig\.) ', text)[0].replace('`', ''))
+        body = f'<a href="{link}"><img src="{thumbnail(picture)}" alt="{first}"></a>'
     else:
-        rows = [r for r in kept['rows'] if None not in (r['paper'], r['ours'])]
+        rows = [r for r in kept['rows'] if r['ours'] is not None]
         cells = [(said(', '.join(r[k] for k in ('model', 'labels') if k in r)), number(r['paper']), f"<b>{number(r['ours'])}</b> ± {number(r['interval'])}") for r in rows]
         body = '<table><tr><th></th><th>paper</th><th>ours</th></tr>' + ''.join(f'<tr><td>{m}</td><td>{p}</td><td>{o}</td></tr>' for m, p, o in cells) + '</table>'
-    text, _, made = kept['caption'].partition(' Scale: ')
-    return f'<figure>{body}<figcaption><div class="says" title="{html.escape(text)}">{said(text)}</div>Scale: {said(made)}</figcaption></figure>'
+    return f'<figure>{body}<figcaption>{said(text)}<br>Scale: {said(made)}</figcaption></figure>'
 
 def card(title, notebook, paper, shows):
-    link, there = f'{notebook}.html', [n for n in shows if (figures/f'{n}.json').exists()]
-    ours = ''.join(shown(n, link) for n in there) or '<p class="made">Not made yet.</p>'
+    link, there = f'{notebook}.html', filter(None, map(result, shows))
+    ours = ''.join(shown(p, link) for p in there) or '<p class="made">Not made yet.</p>'
     states = f'<div><h3><a href="{link}">{title}</a></h3><p>{said(paper)}</p><a class="more" href="{link}">{notebook}</a></div>'
     return f'<div class="card-ours">{states}<div class="ours">{ours}</div></div>'.replace('\n', ' ')
 
 def verdicts():
     "How many claims stand, from the ledger, where there is one"
     if not (ledger := figures/'claims.json').exists(): return ''
-    counts = Counter(r['verdict'] for r in json.loads(ledger.read_text())['rows'])
+    kept = json.loads(ledger.read_text())
+    counts, claims = Counter(r['verdict'] for r in kept['rows']), len({d['id'] for d in kept['details']})
     first = [v for v in ('supported', 'contradicted', 'undecided') if v in counts]
     each = ', '.join(f'**{counts[v]} {v}**' for v in [*first, *sorted(counts.keys() - {*first})])
-    return f'\n## What stands\n\nOf {counts.total()} claims of the paper and of the systems beside it: {each}. [The ledger](/14_claims.ipynb) has each.\n'
+    return f'\n## What stands\n\n[The ledger](/14_claims.ipynb) has {counts.total()} rows, from {claims} claims of the paper and of the systems beside it: {each}.\n'
 
 def front(library):
     "The front page: introduction, gallery, and the sidebar's order"

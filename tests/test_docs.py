@@ -96,6 +96,8 @@ def test_front_page_lists_every_table_and_figure(tab, address):
         if title.split()[0] in ('Table', 'Figure'): assert card.query_selector('.ours table' if title.startswith('Table') else '.ours img') and 'Data: ' in card.inner_text(), title
     dcgan = next(r for r in json.loads((root/'figures/table2.json').read_text())['rows'] if r['model'] == 'DCGAN + L2-SVM')
     assert f"{dcgan['ours']:.2f} ± {dcgan['interval']:.2f}" in cards['Table 2'].inner_text()
+    assert 'supervised CNN' in cards['Table 2'].inner_text() # the paper's number is of the validation images: its cell is empty
+    assert cards['Figure 1'].query_selector('img').get_attribute('alt').startswith('Fig. 1: the lsun64 generator')
 
 def test_search_finds_a_function(tab, address):
     page, wrong = tab
@@ -117,14 +119,28 @@ def test_dark_mode_changes_the_ground(tab, address):
 def test_outputs_come_from_the_run_and_only_to_cells_that_did_not_change(module):
     said = lambda s: [new_output('stream', text=s)]
     figure = new_output('display_data', {'text/markdown': '![](../fig04.png)'})
+    path = new_output('execute_result', {'text/plain': '/somewhere/.venv/lib/python3.11/x.py:43: UserWarning'})
     bar, warning = new_output('display_data', {'application/vnd.jupyter.widget-view+json': {}}), new_output('stream', name='stderr', text='5%')
     parameters = code("scale = 'auto'", metadata=dict(tags=['parameters']))
     now = new_notebook(cells=[text('# Title'), parameters, code('1'), code('new'), code('draw()')])
     ran = new_notebook(cells=[parameters, code("scale = 'smoke'", metadata=dict(tags=['injected-parameters'])), code('1', outputs=said('1')),
-                              code('old', outputs=said('old')), code('draw()', outputs=[bar, figure, warning])])
+                              code('old', outputs=said('old')), code('draw()', outputs=[bar, figure, path, warning])])
     page, changed = module('build').merged(now, ran)
     assert [c.source for c in page.cells] == ['# Title', "scale = 'auto'", "scale = 'smoke'", '1', 'new', 'draw()'] and changed == 1
     assert [[o.get('text') or o.data['text/markdown'] for o in c.outputs] for c in page.cells[3:]] == [['1'], [], ['![](figures/fig04.png)']]
+
+def test_imports_that_follow_on_imports_are_one_cell(module):
+    cells = [text('# Title'), code('#| export\nimport math'), code('import os'), code('f = 1'), code('import re')]
+    assert [c.source for c in module('build').joined(cells)] == ['# Title', 'import math\n\nimport os', 'f = 1', 'import re']
+
+def test_results_at_the_papers_scale_take_the_card(module, tmp_path, monkeypatch):
+    build, kept = module('build'), lambda ours, scale: json.dumps(dict(caption=f'Errors. Scale: {scale}. Data: none.', rows=[dict(model='A & B', paper=None, ours=ours, interval=.5), dict(model='cited', paper=3.5, ours=None, interval=None)]))
+    monkeypatch.setattr(build, 'figures', tmp_path)
+    (tmp_path/'paper').mkdir(), (tmp_path/'table2.json').write_text(kept(22.5, 'laptop'))
+    card = lambda: build.card('Table 2', '05_svhn', 'Says.', ['table2', 'absent'])
+    assert '<td>A &amp; B</td><td></td><td><b>22.50</b> ± 0.50</td>' in card() and 'cited' not in card() and 'Scale: laptop' in card()
+    (tmp_path/'paper/table2.json').write_text(kept(11.25, 'paper'))
+    assert '<b>11.25</b>' in card() and 'Scale: paper' in card() and 'Scale: laptop' not in card()
 
 def test_a_notebook_in_no_group_stops_the_build(module):
     build = module('build')

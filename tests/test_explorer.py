@@ -44,7 +44,7 @@ def site(runtime, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('DCGAN_FIGURES', str(tmp_path_factory.mktemp('figures')))
         untrained('lsun64', -1., models, 'rooms')
-        untrained('lsun64', -1., models, 'faces', directions=dict(turn=(d, 1.5), long_hair=(a, 3)), sums={('smiling woman', 'neutral woman', 'neutral man', 'smiling man'): torch.stack([a, b, c])})
+        untrained('lsun64', -1., models, 'faces', directions=dict(turn=(d, 1.5), long_hair=(a, 3)), answers=dict(long_hair=[0, .25, 1]), sums={('smiling woman', 'neutral woman', 'neutral man', 'smiling man'): torch.stack([a, b, c])})
         untrained('mnist28', 0., models, 'digits', in_bytes=(1,))
     return site
 
@@ -99,7 +99,11 @@ def test_keys_move_on_the_plane_and_back(opened):
     moved = changes(opened, lambda: opened.keyboard.press('ArrowRight'))
     assert '52 % to the right, 50 % down' == opened.get_attribute('.handle', 'aria-valuetext')
     far = changes(opened, lambda: opened.keyboard.press('Shift+ArrowDown'))
-    assert changes(opened, lambda: opened.keyboard.press('Home')) == start and len({start, moved, far}) == 3
+    changes(opened, lambda: opened.keyboard.press('PageUp'))
+    assert changes(opened, lambda: opened.keyboard.press('ArrowLeft')) == start and len({start, moved, far}) == 3
+    for key, place in [('End', (100, 100)), ('PageUp', (100, 90)), ('PageDown', (100, 100)), ('Home', (0, 0))]:
+        changes(opened, lambda: opened.keyboard.press(key))
+        assert opened.get_attribute('.handle', 'aria-valuetext') == f'{place[0]} % to the right, {place[1]} % down'
 
 def test_mouse_drags_to_a_corner(opened):
     box, at = opened.query_selector('.plane').bounding_box(), opened.mouse
@@ -109,19 +113,20 @@ def test_mouse_drags_to_a_corner(opened):
     assert opened.get_attribute('.handle', 'aria-valuetext') == '0 % to the right, 0 % down'
     assert corner == opened.eval_on_selector('.plane canvas', 'canvas => canvas.toDataURL()')
 
-def test_new_corners_are_other_places(opened):
-    corners = lambda: opened.eval_on_selector_all('.plane canvas', 'all => all.map(c => c.toDataURL())')
-    before = corners()
+def test_new_corners_fill_the_plane_anew(opened):
+    pictures = lambda: opened.eval_on_selector_all('.plane canvas', 'all => all.map(c => c.toDataURL())')
+    before = pictures()
     changes(opened, lambda: opened.click('.corners'))
-    opened.wait_for_timeout(300)
-    assert len({*before, *corners()}) == 8
+    opened.wait_for_function('old => [...document.querySelectorAll(".plane canvas")].at(-1).toDataURL() !== old', arg=before[-1], timeout=10_000)
+    assert len({*before, *pictures()}) == 50
 
 def test_walk_by_slider_and_by_itself(opened):
     opened.focus('.walk')
     changes(opened, lambda: opened.keyboard.press('ArrowRight'))
+    assert opened.get_attribute('.walk', 'aria-valuetext') == 'between point 1 and 2, 2 % of the way'
     changes(opened, lambda: opened.click('.play'))
     changes(opened, lambda: None)
-    assert opened.get_attribute('.play', 'aria-pressed') == 'true' and 'frames a second' in opened.inner_text('.rate')
+    assert opened.get_attribute('.play', 'aria-pressed') == 'true' and 'pictures a second' in opened.inner_text('.rate')
     opened.click('.play')
     opened.wait_for_timeout(200)
     still = picture(opened)
@@ -132,6 +137,7 @@ def test_faces_have_directions_and_sums(opened):
     assert opened.is_hidden('.directions') and opened.is_hidden('.arithmetic')
     choose(opened, 'faces')
     start = picture(opened)
+    assert 'in 0 % of the faces at the left end, in 100 % at the right end' in opened.inner_text('.sliders')
     opened.focus('[aria-label="long hair"]')
     changes(opened, lambda: opened.keyboard.press('End'))
     assert changes(opened, lambda: opened.click('.zero')) == start
@@ -139,14 +145,18 @@ def test_faces_have_directions_and_sums(opened):
     nine = opened.eval_on_selector_all('.nine canvas', 'all => all.map(c => c.toDataURL())')
     assert len({*nine}) == 9 and summed == nine[4] and opened.eval_on_selector_all('.terms canvas', 'all => all.length') == 3
     assert changes(opened, lambda: opened.click('.nine button >> nth=0')) == nine[0]
+    chosen = lambda: opened.eval_on_selector_all('.nine [aria-pressed=true]', 'all => all.map(b => b.ariaLabel)')
+    assert chosen() == ['1 of 9: smiling man, with noise']
+    changes(opened, lambda: opened.focus('.handle') or opened.keyboard.press('Home'))
+    assert chosen() == []
 
 def test_digits_have_classes_and_what_lies_between(opened):
     choose(opened, 'digits')
     opened.focus('.class')
     changes(opened, lambda: opened.keyboard.press('ArrowRight'))
-    assert opened.inner_text('.classes output') == '95 % 3, 5 % 4'
+    assert opened.inner_text('.classes .amount') == opened.get_attribute('.class', 'aria-valuetext') == '95 % 3, 5 % 4'
     changes(opened, lambda: opened.keyboard.press('End'))
-    assert opened.inner_text('.classes output') == '9'
+    assert opened.inner_text('.classes .amount') == '9'
 
 def told(folder, name): # of a generator's reference: what its file draws, and what PyTorch drew; in grey levels
     kept = json.loads((folder/f'{name}.json').read_text())['page']
@@ -193,3 +203,14 @@ def test_narrow_page_does_not_scroll_sideways(opened):
     choose(opened, 'faces')
     opened.click('text=smiling man')
     assert opened.evaluate('document.documentElement.scrollWidth') <= 390
+
+def test_on_a_phone_the_picture_is_a_bar_that_covers_no_control_in_use(opened):
+    opened.set_viewport_size(dict(width=390, height=844))
+    choose(opened, 'faces')
+    opened.click('text=smiling man')
+    box = lambda selector: opened.query_selector(selector).bounding_box()
+    for control in ('.zero', '.walk', '.handle'): # from the page's end upwards
+        opened.evaluate('scrollTo(0, 1e6)')
+        opened.focus(control)
+        view = box('.view')
+        assert view['width'] == box('.panel')['width'] and view['height'] < 200 and box(control)['y'] >= view['y'] + view['height'], control

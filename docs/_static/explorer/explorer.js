@@ -108,23 +108,27 @@ const drawn = (n, length, seed) => { const next = uniform(seed); return Array.fr
 const root = document.getElementById('explorer')
 const $ = selector => root.querySelector(selector), all = selector => [...root.querySelectorAll(selector)]
 const make = (tag, more = {}, ...children) => { const e = Object.assign(document.createElement(tag), more); e.append(...children); return e }
+const hidden = (className, textContent) => make('span', { className, textContent, ariaHidden: 'true' }) // from screen readers, which hear the slider itself
 
-const state = { generator: null, base: 'plane', x: 0.5, y: 0.5, corners: [], walk: 0, sum: null, amounts: {}, label: 3, seed: 0, noise: 0, playing: false }
+const state = { generator: null, base: 'plane', x: 0.5, y: 0.5, corners: [], walk: 0, sum: null, nth: 4, amounts: {}, label: 3, seed: 0, noise: 0, playing: false }
 
 function latent() { // where the reader is
-  const { generator: { points, directions }, base, x, y, corners, walk, sum, amounts } = state
+  const { generator: { points, directions }, base, x, y, walk, sum, amounts } = state
   const k = Math.floor(walk), bases = {
-    plane: () => mix(corners, [(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y]),
+    plane: () => onPlane(x, y),
     walk: () => mix([points[k % points.length], points[(k + 1) % points.length]], [k + 1 - walk, walk - k]),
     sum: () => sum }
   return plus(bases[base](), ...Object.entries(amounts).map(([name, t]) => [t, directions[name].z]))
 }
+
+const onPlane = (x, y) => mix(state.corners, [(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y])
 
 let painting = false, wanted = false
 const times = []
 async function paint() { // the newest place, as often as the machine can
   wanted = true
   root.dataset.base = state.base
+  all('.nine button').forEach((b, i) => b.setAttribute('aria-pressed', state.base === 'sum' && i === state.nth))
   if (painting) return
   painting = true
   try {
@@ -141,8 +145,8 @@ async function paint() { // the newest place, as often as the machine can
 function note(began, now) { // frames of the last second, where there are some
   times.push(now)
   while (times[0] < now - 1000) times.shift()
-  const rate = times.length > 5 ? `${Math.round(1000 * (times.length - 1) / (now - times[0]))} frames a second, ` : ''
-  $('.rate').textContent = `${rate}${(now - began).toFixed(1)} ms a picture`
+  const rate = times.length > 5 ? `; ${Math.round(1000 * (times.length - 1) / (now - times[0]))} pictures a second` : ''
+  $('.rate').textContent = `drawn in ${(now - began).toFixed(1)} ms${rate}`
 }
 
 const say = text => { $('.status').textContent = text; $('.status').classList.remove('failed') }
@@ -166,7 +170,7 @@ async function choose(name) {
     Object.assign(state, { generator, base: 'plane', x: 0.5, y: 0.5, corners: generator.points.slice(0, 4), walk: 0, sum: null, amounts: {}, label: 3, seed: 0, noise: 0 })
     show(generator)
     say(`Drawn in this browser. On loading, its picture of one latent vector was compared with PyTorch's: they differ by at most ${off} of 255 grey levels.`)
-    await Promise.all([showCorners(), paint()])
+    await Promise.all([paint(), fillPlane()])
     root.dataset.state = 'ready'
   } catch (e) { if (state.wish === name) fail(e) }
 }
@@ -177,6 +181,7 @@ function show(generator) { // the controls that this generator has
   $('.about').textContent = generator.caption
   $('.walk').max = generator.points.length
   $('.walk').value = 0
+  sayWalk()
   $('.classes').hidden = !classes
   $('.class').value = 3
   sayClass()
@@ -189,20 +194,27 @@ function show(generator) { // the controls that this generator has
 }
 
 function slider(name) {
-  const said = make('output', { textContent: '0' }), words = name.replace('_', ' '), { limit } = state.generator.directions[name]
+  const said = hidden('amount', '0'), ends = make('small', { id: `ends-${name}`, textContent: answer(name) }), words = name.replace('_', ' '), { limit } = state.generator.directions[name]
   const input = make('input', { type: 'range', min: -limit, max: limit, step: 0.05, value: 0, oninput: () => { state.amounts[name] = Number(input.value); said.textContent = input.value; paint() } })
   input.setAttribute('aria-label', words)
-  return make('label', { title: answer(name) }, make('span', { textContent: words }), input, said)
+  input.setAttribute('aria-describedby', ends.id)
+  return make('label', {}, make('span', { textContent: words }), input, said, ends)
 }
 
 function answer(name) { // what a reader of faces sees at both ends of a slider
   const a = state.generator.answers[name], [low, , high] = a ?? []
-  return !a ? '' : name === 'turn' ? `mean yaw from ${low.toFixed(2)} to ${high.toFixed(2)}` : `in ${Math.round(100 * low)} to ${Math.round(100 * high)} % of the faces`
+  return !a ? '' : name === 'turn' ? `mean yaw ${low.toFixed(2)} at the left end, ${high.toFixed(2)} at the right end` : `in ${Math.round(100 * low)} % of the faces at the left end, in ${Math.round(100 * high)} % at the right end`
 }
 
-async function showCorners() {
-  const images = await draw(state.generator, state.corners, state.label)
-  all('.plane canvas').forEach((canvas, i) => put(canvas, state.generator, images[i]))
+const grid = 5 // pictures along a side of the plane; its corners are the middles of the outermost
+let filling = 0
+async function fillPlane() { // row by row, until it is filled anew
+  const { generator, label } = state, mine = ++filling, canvases = all('.plane canvas')
+  for (let row = 0; row < grid; row++) {
+    const images = await draw(generator, Array.from({ length: grid }, (_, k) => onPlane(k / (grid - 1), row / (grid - 1))), label)
+    if (mine !== filling) return
+    images.forEach((image, k) => put(canvases[row * grid + k], generator, image))
+  }
 }
 
 // Moving: plane, walk, class, sums
@@ -210,8 +222,8 @@ async function showCorners() {
 function moveHandle(x = state.x, y = state.y) {
   Object.assign(state, { x: Math.min(1, Math.max(0, x)), y: Math.min(1, Math.max(0, y)) })
   const handle = $('.handle'), percent = v => Math.round(100 * v)
-  handle.style.left = `${100 * state.x}%`
-  handle.style.top = `${100 * state.y}%`
+  handle.style.left = `${100 * (0.5 + state.x * (grid - 1)) / grid}%`
+  handle.style.top = `${100 * (0.5 + state.y * (grid - 1)) / grid}%`
   handle.setAttribute('aria-valuenow', percent(state.x))
   handle.setAttribute('aria-valuetext', `${percent(state.x)} % to the right, ${percent(state.y)} % down`)
 }
@@ -219,13 +231,13 @@ function moveHandle(x = state.x, y = state.y) {
 function toPlane(x, y) { pause(); state.base = 'plane'; moveHandle(x, y); paint() }
 
 function pointed(event) {
-  const box = $('.plane').getBoundingClientRect()
-  toPlane((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height)
+  const box = $('.plane').getBoundingClientRect(), place = share => (share * grid - 0.5) / (grid - 1)
+  toPlane(place((event.clientX - box.left) / box.width), place((event.clientY - box.top) / box.height))
 }
 
 function keyed(event) {
   const step = event.shiftKey ? 0.1 : 0.02
-  const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step], Home: [0.5 - state.x, 0.5 - state.y] }
+  const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step], PageUp: [0, -0.1], PageDown: [0, 0.1], Home: [-1, -1], End: [1, 1] }
   if (!moves[event.key]) return
   event.preventDefault()
   toPlane(state.x + moves[event.key][0], state.y + moves[event.key][1])
@@ -242,13 +254,21 @@ async function play() {
     state.walk = (state.walk + (now - before) / 1500) % state.generator.points.length // from point to point in 1.5 seconds
     before = now
     $('.walk').value = state.walk
+    sayWalk()
     await Promise.all([paint(), new Promise(requestAnimationFrame)])
   }
 }
 
+function sayWalk() {
+  const k = Math.floor(state.walk), share = Math.round(100 * (state.walk - k)), n = state.generator.points.length, from = k % n + 1, to = (k + 1) % n + 1
+  $('.walk').setAttribute('aria-valuetext', share ? `between point ${from} and ${to}, ${share} % of the way` : `at point ${from}`)
+}
+
 function sayClass() {
   const low = Math.floor(state.label), share = Math.round(100 * (state.label - low))
-  $('.classes output').textContent = share ? `${100 - share} % ${low}, ${share} % ${low + 1}` : `${low}`
+  const text = share ? `${100 - share} % ${low}, ${share} % ${low + 1}` : `${low}`
+  $('.classes .amount').textContent = text
+  $('.class').setAttribute('aria-valuetext', text)
 }
 
 async function showSum({ names, terms }) { // a − b + c, and eight around it; each of the nine can be chosen
@@ -257,29 +277,30 @@ async function showSum({ names, terms }) { // a − b + c, and eight around it; 
   const noise = drawn(9, generator.length, 1000 + state.noise), nine = noise.map((v, i) => i === 4 ? sum : plus(sum, [0.25, v]))
   const images = await draw(generator, [...terms, ...nine])
   const pictured = (i, label) => { const canvas = make('canvas'); put(canvas, generator, images[i]); canvas.setAttribute('aria-hidden', true); return label ? make('figure', {}, canvas, label) : canvas }
-  const take = z => { Object.assign(state, { base: 'sum', sum: z }); paint() }
+  const take = nth => { Object.assign(state, { base: 'sum', sum: nine[nth], nth }); paint() }
   $('.terms').replaceChildren(...names.slice(0, 3).map((name, i) => pictured(i, `${['', '− ', '+ '][i]}${name}`)))
-  $('.nine').replaceChildren(...nine.map((z, i) => {
-    const button = make('button', { type: 'button', onclick: () => take(z) }, pictured(3 + i))
-    button.setAttribute('aria-label', i === 4 ? names[3] : `${names[3]}, with noise`)
+  $('.nine').replaceChildren(...nine.map((_, i) => {
+    const button = make('button', { type: 'button', onclick: () => take(i) }, pictured(3 + i))
+    button.setAttribute('aria-label', `${i + 1} of 9: ${names[3]}${i === 4 ? '' : ', with noise'}`)
     return button
   }))
   $('.sum').hidden = $('.noise').hidden = false
   $('.noise').onclick = () => { state.noise++; showSum({ names, terms }).catch(fail) }
-  take(sum)
+  take(4)
 }
 
 function start() {
   say('Choose a generator.')
   for (const b of all('.tabs button')) b.onclick = () => choose(b.dataset.name)
   const plane = $('.plane')
+  plane.prepend(...Array.from({ length: grid * grid }, () => make('canvas')))
   plane.onpointerdown = event => { event.preventDefault(); plane.setPointerCapture(event.pointerId); $('.handle').focus({ preventScroll: true }); pointed(event) }
   plane.onpointermove = event => { if (plane.hasPointerCapture(event.pointerId)) pointed(event) }
   $('.handle').onkeydown = keyed
-  $('.corners').onclick = () => { state.corners = drawn(4, state.generator.length, ++state.seed); toPlane(); showCorners().catch(fail) }
+  $('.corners').onclick = () => { state.corners = drawn(4, state.generator.length, ++state.seed); toPlane(); fillPlane().catch(fail) }
   $('.play').onclick = () => state.playing ? pause() : play()
-  $('.walk').oninput = () => { pause(); Object.assign(state, { base: 'walk', walk: Number($('.walk').value) }); paint() }
-  $('.class').oninput = () => { state.label = Number($('.class').value); sayClass(); showCorners().catch(fail); paint() }
+  $('.walk').oninput = () => { pause(); Object.assign(state, { base: 'walk', walk: Number($('.walk').value) }); sayWalk(); paint() }
+  $('.class').oninput = () => { state.label = Number($('.class').value); sayClass(); paint(); fillPlane().catch(fail) }
   $('.zero').onclick = () => { state.amounts = {}; $('.sliders').replaceChildren(...Object.keys(state.generator.directions).map(slider)); paint() }
   choose('rooms')
 }
