@@ -29,7 +29,7 @@ from .core import (atomic_path, be_deterministic, commit, device_name, generator
 from .data import Feed, ImageSet, load, to_float
 from .models import build, families, latents, n_processes, sample
 
-# %% ../nbs/02_train.ipynb #69f6a046
+# %% ../nbs/02_train.ipynb #34ad3168
 @dataclass(frozen=True)
 class Objective:
     "What D and G minimise, each a function (D, x_real, x_fake, y) → scalar"
@@ -46,10 +46,10 @@ objectives = dict(
     relativistic=Objective(D=lambda D, x, fake, y: _bce(D(x, y) - D(fake, y), True),
                            G=lambda D, x, fake, y: _bce(D(fake, y) - D(x, y), True)))
 
-# %% ../nbs/02_train.ipynb #17b8a02a
+# %% ../nbs/02_train.ipynb #77476dcd
 schedules = dict(alternate=('G', 'D'), both=('DG',), double=('DGG',), contest=('G' * 16 + 'D' * 8,))
 
-# %% ../nbs/02_train.ipynb #c589f714
+# %% ../nbs/02_train.ipynb #ddee77ec
 def process()->int: # 0 when alone
     "This process's number among those that train together"
     return dist.get_rank() if dist.is_initialized() else 0
@@ -58,7 +58,7 @@ def is_first()->bool:
     "Is this the process that writes?"
     return process() == 0
 
-# %% ../nbs/02_train.ipynb #37e0b252
+# %% ../nbs/02_train.ipynb #7838d5a6
 _names = dict(family=families, schedule=schedules, objective=objectives, latent=latents, precision=precisions)
 _wholes = dict(epochs=(1, 100_000), batch=(2, 65_536), decay_epochs=(0, 100_000), seed=(0, 2**31))
 _numbers = dict(width=(1/64, 16), lr=(1e-8, 1), beta1=(0, 0.9999), beta2=(0, 0.999999), l2=(0, 1), penalty=(0, 1e6), clip=(1e-6, 1e6), stop=(0.01, 1))
@@ -71,7 +71,7 @@ def _check_recipe(r):
         if (value := getattr(r, name)) is not None or name not in ('clip', 'stop'): object.__setattr__(r, name, float(within(value, low, high, name)))
     if r.decay_epochs > r.epochs: raise ValueError(f'decay_epochs is {r.decay_epochs}: it cannot exceed epochs, {r.epochs}')
 
-# %% ../nbs/02_train.ipynb #51403649
+# %% ../nbs/02_train.ipynb #9371224c
 @dataclass(frozen=True)
 class Recipe:
     "What a training is made with (defaults: §4)"
@@ -96,14 +96,14 @@ class Recipe:
 
     __post_init__ = _check_recipe
 
-# %% ../nbs/02_train.ipynb #a9126e3a
+# %% ../nbs/02_train.ipynb #44dc8bd1
 @patch
 def rate(self:Recipe, epoch:int # counted from 0
         )->float: # Adam's learning rate
     "The learning rate of an epoch: constant, then falling linearly towards 0 in the last `decay_epochs`"
     return self.lr * min(1., (self.epochs - epoch) / (self.decay_epochs + 1))
 
-# %% ../nbs/02_train.ipynb #430e2f69
+# %% ../nbs/02_train.ipynb #f2763217
 @dataclass(frozen=True)
 class Measure:
     "A number to watch, smaller is better; the best state is kept"
@@ -124,7 +124,7 @@ def key_of(recipe:Recipe, data:ImageSet, measure:Measure=None)->str: # 16 hex di
     decides = ['dcgan.train 1', told(recipe), told(families[recipe.family]), data.fingerprint, watched]
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
-# %% ../nbs/02_train.ipynb #4bcba8ee
+# %% ../nbs/02_train.ipynb #14f66cba
 def _adam(net, recipe, device):
     opt = torch.optim.Adam(net.parameters(), lr=torch.tensor(recipe.lr, device=device) if device.type == 'cuda' else recipe.lr, betas=(recipe.beta1, recipe.beta2),
                            eps=1e-8, weight_decay=recipe.l2, fused=True, capturable=device.type == 'cuda')
@@ -132,7 +132,7 @@ def _adam(net, recipe, device):
         opt.state[p] = dict(step=torch.zeros((), device=device), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
     return opt
 
-# %% ../nbs/02_train.ipynb #f99168d4
+# %% ../nbs/02_train.ipynb #65eb3a32
 class Trainer:
     "Trains a pair of networks by a recipe"
     def __init__(self,
@@ -157,7 +157,7 @@ class Trainer:
         self.made = dict(device=device_name(self.device.type), processes=n_processes(), versions=versions(), commit=commit())
         self.graphs = graphs and self.device.type == 'cuda' and n_processes() == 1
 
-# %% ../nbs/02_train.ipynb #b9719dcc
+# %% ../nbs/02_train.ipynb #33a8a43e
 @patch
 def _check(self:Trainer):
     r, n, (maps, *sides) = self.recipe, len(self.data), self.family.shape
@@ -185,21 +185,21 @@ def D(self:Trainer): return self.nets['D']
 @patch(as_prop=True)
 def steps(self:Trainer): return len(self.data) // self.recipe.batch # minibatches an epoch
 
-# %% ../nbs/02_train.ipynb #2c76a87f
+# %% ../nbs/02_train.ipynb #d52e444b
 def _average_gradients(params):
     if n_processes() == 1: return
     grads = [p.grad for p in params]
     dist.all_reduce(flat := torch.cat([g.flatten() for g in grads]))
     for g, part in zip(grads, (flat / n_processes()).split([g.numel() for g in grads])): g.copy_(part.view_as(g))
 
-# %% ../nbs/02_train.ipynb #284f5c8a
+# %% ../nbs/02_train.ipynb #de00e276
 @patch
 @torch.no_grad()
 def _look_who_won(self:Trainer, which, *batch):
     self.won.copy_(self.objective.won(which, self.D, *batch))
     if n_processes() > 1: dist.all_reduce(self.won), self.won.div_(n_processes())
 
-# %% ../nbs/02_train.ipynb #0f498402
+# %% ../nbs/02_train.ipynb #f8d4f32b
 @patch
 def update(self:Trainer,
            which:str, # 'G' or 'D'
@@ -222,7 +222,7 @@ def update(self:Trainer,
     self.opts[which].step()
     self.sums[which] += torch.stack([loss.detach(), torch.ones_like(loss)])
 
-# %% ../nbs/02_train.ipynb #98ffa757
+# %% ../nbs/02_train.ipynb #e1ae023c
 @patch
 def state(self:Trainer)->dict: # name → tensor, not a copy
     "Weights, buffers, Adam's moments and running sums"
@@ -231,7 +231,7 @@ def state(self:Trainer)->dict: # name → tensor, not a copy
         for name, p in self.nets[k].named_parameters(): found.update({f'adam_{k}.{name}.{m}': v for m, v in opt.state[p].items()})
     return found | {f'sums.{k}': v for k, v in self.sums.items()}
 
-# %% ../nbs/02_train.ipynb #0c9d0370
+# %% ../nbs/02_train.ipynb #fa68194c
 class _Graphed:
     "An update recorded as a CUDA graph, replayed on static inputs"
     def __init__(self, update, inputs, state):
@@ -248,7 +248,7 @@ class _Graphed:
         for static, new in zip(self.inputs, inputs): static.copy_(new, non_blocking=True)
         self.graph.replay()
 
-# %% ../nbs/02_train.ipynb #cf8ff657
+# %% ../nbs/02_train.ipynb #07c8f6be
 @patch
 def _update(self:Trainer, which, *inputs):
     if which not in self.updates:
@@ -256,7 +256,7 @@ def _update(self:Trainer, which, *inputs):
         self.updates[which] = _Graphed(eager, inputs, self.state()) if self.graphs else eager
     self.updates[which](*inputs)
 
-# %% ../nbs/02_train.ipynb #41725765
+# %% ../nbs/02_train.ipynb #76fe91e2
 class Diverged(RuntimeError):
     "A number of the training is no longer finite"
 
@@ -276,7 +276,7 @@ def check_finite(self:Trainer):
     raise Diverged(f'a number is not finite in epoch {self.epoch + 1}, step {self.step}: lower lr ({self.recipe.lr:g}) or use precision fp32. '
                    f'What {self.folder.name} held before is kept')
 
-# %% ../nbs/02_train.ipynb #2baada7d
+# %% ../nbs/02_train.ipynb #92f055f6
 @patch
 def save(self:Trainer, name:str='checkpoint'): # file name without ending
     "Write the whole state atomically; the first process writes"
@@ -287,7 +287,7 @@ def save(self:Trainer, name:str='checkpoint'): # file name without ending
         save_file({k: v.contiguous() for k, v in self.state().items()}, path, dict(trainer=json.dumps(meta)))
     with atomic_path(self.folder/'log.jsonl') as path: path.write_text(''.join(json.dumps(h) + '\n' for h in self.history))
 
-# %% ../nbs/02_train.ipynb #9a40d9e9
+# %% ../nbs/02_train.ipynb #b9b37fac
 def read_checkpoint(path # a .safetensors file
                    ): # tensors by name, and the trainer's record
     "A checkpoint's contents; a damaged file is left alone and named"
@@ -307,7 +307,7 @@ def restore(self:Trainer, name:str='checkpoint'): # file name without ending
     self.epoch, self.step, self.history, self.made = meta['epoch'], meta['step'], meta['history'], meta['made']
     return self
 
-# %% ../nbs/02_train.ipynb #1e12a55b
+# %% ../nbs/02_train.ipynb #178e603a
 def digest(decides # anything that JSON can say
           )->str: # 16 hex digits
     "A short name for all that decides a result"
@@ -324,7 +324,7 @@ def kept(name:str, # what it is, for the file's name
         with atomic_path(path) as p: save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, p, dict(trainer=json.dumps(record)))
     return read_checkpoint(path)
 
-# %% ../nbs/02_train.ipynb #6da64f43
+# %% ../nbs/02_train.ipynb #d442ca8b
 @patch
 def _order(self:Trainer):
     r, n = self.recipe, n_processes()
@@ -337,7 +337,7 @@ def _crop(self:Trainer, x, k): # the k-th minibatch
     (top, left), (_, height, width) = torch.randint(self.family.margin + 1, (2,), generator=generator('crop', self.recipe.seed, k)), self.family.shape
     return x[..., top:top + height, left:left + width].contiguous()
 
-# %% ../nbs/02_train.ipynb #d1cca236
+# %% ../nbs/02_train.ipynb #f873d77d
 @patch
 def minibatch(self:Trainer,
               x:torch.Tensor, # this process's share of the images, uint8
@@ -354,7 +354,7 @@ def minibatch(self:Trainer,
         if r.stop and self.won >= r.stop: resting.add(which)
     self.step += 1
 
-# %% ../nbs/02_train.ipynb #85655e51
+# %% ../nbs/02_train.ipynb #5e287a6c
 @patch
 def grid(self:Trainer, n:int=64 # images
         )->torch.Tensor: # 3×H×W in [0, 1]
@@ -376,7 +376,7 @@ def end_epoch(self:Trainer,
     self._observe()
     self.save()
 
-# %% ../nbs/02_train.ipynb #a95cc44a
+# %% ../nbs/02_train.ipynb #c2d20dd6
 @patch
 def _observe(self:Trainer):
     if self.family.shape[0] in (1, 3): # points of toy data are no picture
@@ -394,7 +394,7 @@ def best(self:Trainer): # the log's entry with the smallest measure, else the la
     seen = [h for h in self.history if self.measure and self.measure.name in h]
     return min(seen, key=lambda h: h[self.measure.name]) if seen else self.history[-1]
 
-# %% ../nbs/02_train.ipynb #5bc83930
+# %% ../nbs/02_train.ipynb #0cd5b1c6
 @patch
 def _set_rate(self:Trainer):
     for group in [g for opt in self.opts.values() for g in opt.param_groups]:
@@ -412,7 +412,7 @@ def _run_epoch(self:Trainer, bar, save_every):
         if self.step % save_every == 0 and self.step < self.steps: self.save()
     self.end_epoch(time.time() - began, self.steps - first)
 
-# %% ../nbs/02_train.ipynb #0cd89b62
+# %% ../nbs/02_train.ipynb #c9101711
 @patch
 def fit(self:Trainer,
         save_every:int=500, # minibatches between checkpoints within an epoch; each epoch ends with one
@@ -427,7 +427,7 @@ def fit(self:Trainer,
             bar.set_postfix({k: v for k, v in self.history[-1].items() if k.startswith('loss')}, epoch=self.epoch)
     return self
 
-# %% ../nbs/02_train.ipynb #e361033f
+# %% ../nbs/02_train.ipynb #48ec741c
 def _place(recipe, data, measure, device): # the recipe as it will be computed, and where its training is kept
     precision = {torch.bfloat16: 'bf16', torch.float32: 'fp32'}[pick_precision(recipe.precision, pick_device(device))]
     recipe = replace(recipe, precision=precision)
@@ -443,7 +443,7 @@ def train(recipe:Recipe, # what to do
     recipe, folder = _place(recipe, data, measure, device)
     return Trainer(recipe, data, folder, device, measure).fit(**kw)
 
-# %% ../nbs/02_train.ipynb #8ae0930d
+# %% ../nbs/02_train.ipynb #257c679a
 @patch
 def load_best(self:Trainer)->Trainer: # itself, with the best state in G and D
     "Put the state with the smallest measure in place, or leave the last one where nothing was measured"
@@ -452,7 +452,7 @@ def load_best(self:Trainer)->Trainer: # itself, with the best state in G and D
     self.history = history
     return self
 
-# %% ../nbs/02_train.ipynb #01b579f2
+# %% ../nbs/02_train.ipynb #982447fe
 def _is_done(recipe, data, measure=None, device='auto'):
     recipe, folder = _place(recipe, data, measure, device)
     return (path := folder/'checkpoint.safetensors').exists() and read_checkpoint(path)[1]['epoch'] >= recipe.epochs
@@ -464,19 +464,19 @@ def _train_alone(job, modules, runs): # in another process, which needs to know 
 
 def train_all(jobs:list, # of (recipe, data) or (recipe, data, measure), as of `train`
               device:str='auto', # auto, cpu or cuda
-              workers:int=None, # trainings at a time on the CPU; None: as many as this process has threads
+              workers:int=None, # trainings at a time on the CPU, at least two; None: as many as this process has threads
              )->list: # of `Trainer`
-    "Several trainings, each as `train` gives it; on the CPU they run side by side"
+    "Several trainings, each as `train` gives it; on the CPU side by side, each on one thread"
     left = sorted((j for j in jobs if not _is_done(*j, device=device)), key=lambda j: -j[0].epochs * len(j[1]))
-    workers = min(len(left), workers or torch.get_num_threads())
-    if pick_device(device).type == 'cpu' and workers > 1:
+    if left and pick_device(device).type == 'cpu':
         modules = [name for name in sys.modules if name.startswith('dcgan.')]
+        workers = max(2, min(len(left), workers or torch.get_num_threads())) # joblib would run one job here, on all threads
         with parallel_config('loky', n_jobs=workers, inner_max_num_threads=1):
             done = Parallel(return_as='generator_unordered')(delayed(_train_alone)(j, modules, str(runs_root())) for j in left)
             for _ in tqdm(done, total=len(left), unit='training', leave=False): pass
     return [train(*j, device=device) for j in tqdm(jobs, unit='training', leave=False)]
 
-# %% ../nbs/02_train.ipynb #3cbfde80
+# %% ../nbs/02_train.ipynb #4af1acd9
 @contextlib.contextmanager
 def process_group(device:torch.device): # where to compute
     "The process group of `torchrun`, where there is one"
@@ -486,7 +486,7 @@ def process_group(device:torch.device): # where to compute
     try: yield
     finally: dist.destroy_process_group()
 
-# %% ../nbs/02_train.ipynb #fe5ba677
+# %% ../nbs/02_train.ipynb #f88d6d89
 @call_parse
 def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32 or gan_mlp
               dataset:str='street_digits', # a name in the store, or a world
