@@ -100,7 +100,7 @@ def in_widths(boxes:list, size:int=64)->torch.Tensor: # M×5, as of `inside`
     "Boxes in pixels as boxes in image widths"
     return torch.tensor(boxes, dtype=torch.float32).view(-1, 5) / torch.tensor([1, size, size, size, size])
 
-# %% ../nbs/08_forget.ipynb #90648bc7
+# %% ../nbs/08_forget.ipynb #94cade9c
 def outline(images:torch.Tensor, # N×3×S×S, uint8
             boxes:torch.Tensor, # M×5, as of `inside`
             zoom:int=3, # pixels drawn for one
@@ -108,7 +108,7 @@ def outline(images:torch.Tensor, # N×3×S×S, uint8
     "Images enlarged, with boxes drawn on them"
     large, of = images.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3), boxes[:, 0].long()
     edges = (boxes[:, 1:] * large.shape[-1]).round().clamp(0, large.shape[-1] - 1)
-    return torch.stack([draw_bounding_boxes(x, b, colors='yellow') if len(b := edges[of == i]) else x for i, x in enumerate(large)])
+    return torch.stack([draw_bounding_boxes(x, b, colors='magenta', width=2) if len(b := edges[of == i]) else x for i, x in enumerate(large)])
 
 # %% ../nbs/08_forget.ipynb #cf144356
 class BoxDrawer:
