@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['splits', 'n_drawn', 'downloads', 'endings', 'kinds', 'own_kind', 'fingerprint', 'ImageSet', 'write_set', 'stored',
            'resize_images', 'known', 'load', 'online', 'prepare_download', 'decode', 'Kind', 'prepare_images',
-           'cut_faces', 'prepare', 'prepare_cli', 'choose', 'to_float', 'to_uint8', 'read_ahead', 'fits', 'Feed',
-           'split_validation']
+           'cut_faces', 'prepare', 'prepare_cli', 'choose', 'to_float', 'to_uint8', 'read_ahead', 'free_memory', 'fits',
+           'Feed', 'split_validation']
 
-# %% ../nbs/00b_data.ipynb #666d97fb
-import contextlib, fcntl, functools, hashlib, importlib, json, multiprocessing, numbers, os, re, shutil, socket, sys, tempfile, threading
+# %% ../nbs/00b_data.ipynb #903b6944
+import contextlib, fcntl, functools, hashlib, importlib, json, mmap, multiprocessing, numbers, os, re, resource, shutil, socket, sys, tempfile, threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -294,7 +294,7 @@ def _list_folder(source):
 
 kinds = dict(folder=Kind(_list_folder, Path, lambda folder, name, size: [decode(folder/name, size)], 'min-resized centre crops', 32))
 
-# %% ../nbs/00b_data.ipynb #c22d84f5
+# %% ../nbs/00b_data.ipynb #037e7677
 def _read_all(kind, source, names, size):
     images, kept, opened, small = [], [], kind.open(source), 0
     for name in names:
@@ -310,9 +310,19 @@ def _decode_chunk(stem, kind, source, names, size):
     with atomic_path(f'{stem}.json') as p: p.write_text(json.dumps(record))
     return len(names)
 
-def _read_chunk(stem): return np.load(f'{stem}.npy', mmap_mode='r'), json.loads(Path(f'{stem}.json').read_text())
+# %% ../nbs/00b_data.ipynb #26d1cbdc
+class _Chunk:
+    "The images of a chunk, read when they are asked for, and its record"
+    def __init__(self, stem):
+        self.path, self.record = f'{stem}.npy', json.loads(Path(f'{stem}.json').read_text())
+        images = np.load(self.path, mmap_mode='r')
+        self.shape, self.dtype, self.ndim = images.shape, images.dtype, images.ndim
 
-# %% ../nbs/00b_data.ipynb #88c86b93
+    def __len__(self): return self.shape[0]
+
+    def __array__(self, dtype=None, copy=None): return np.load(self.path)
+
+# %% ../nbs/00b_data.ipynb #502e7359
 def _follow_parent():
     def follow(): multiprocessing.parent_process().join(), os._exit(1)
     threading.Thread(target=follow, daemon=True).start()
@@ -324,7 +334,7 @@ def _decode_all(jobs, workers):
             for chunk in as_completed([pool.submit(_decode_chunk, *job) for job in jobs]): bar.update(chunk.result())
     finally: pool.shutdown(cancel_futures=True)
 
-# %% ../nbs/00b_data.ipynb #a56fef37
+# %% ../nbs/00b_data.ipynb #3a4b4b01
 def _keep_plan(partial, plan):
     old = json.loads((partial/'plan.json').read_text()) if (partial/'plan.json').exists() else None
     if old == plan: return
@@ -332,7 +342,7 @@ def _keep_plan(partial, plan):
     shutil.rmtree(partial, ignore_errors=True)
     with atomic_path(partial/'plan.json') as p: p.write_text(json.dumps(plan))
 
-# %% ../nbs/00b_data.ipynb #59124559
+# %% ../nbs/00b_data.ipynb #5ab7c3f7
 def _split(kind, names, test_share, seed):
     names = [names[i] for i in torch.randperm(len(names), generator=generator('test share', seed))]
     cut = len(names) - round(test_share * len(names))
@@ -346,14 +356,14 @@ def _plan_chunks(partial, kind, source, size, test_share, seed, chunk):
     return files, {s: [(partial/f'{s}_{i:09}', kind, source, part[i:i + chunk], size) for i in range(0, len(part), chunk)]
                    for s, part in zip(splits, _split(kinds[kind], files, test_share, seed))}
 
-# %% ../nbs/00b_data.ipynb #52e7b487
+# %% ../nbs/00b_data.ipynb #8565a866
 def _gather(jobs, classes):
-    chunks = [_read_chunk(stem) for stem, *_ in jobs]
-    kept = [name for _, record in chunks for name in record['kept']]
+    chunks = [_Chunk(stem) for stem, *_ in jobs]
+    kept = [name for c in chunks for name in c.record['kept']]
     labels = np.array([classes.index(name.split('/')[0]) for name in kept]) if classes else None
-    return ([images for images, _ in chunks if len(images)], labels) if kept else None, kept, sum(record['small'] for _, record in chunks)
+    return ([c for c in chunks if len(c)], labels) if kept else None, kept, sum(c.record['small'] for c in chunks)
 
-# %% ../nbs/00b_data.ipynb #228d2042
+# %% ../nbs/00b_data.ipynb #0fbc177a
 def prepare_images(name:str, # of the new set
                    root:Path, # the store
                    source, # a folder
@@ -373,7 +383,7 @@ def prepare_images(name:str, # of the new set
     _decode_all([j for s in splits for j in jobs[s] if not j[0].with_suffix('.json').exists()], workers)
     return _write_images(name, root, source, kind, size, files, jobs)
 
-# %% ../nbs/00b_data.ipynb #5fa6aaff
+# %% ../nbs/00b_data.ipynb #49ad631e
 def _write_images(name, root, source, kind, size, files, jobs):
     classes = _classes(files) if kind == 'folder' else None
     (train, kept, small), (test, more, smaller) = [_gather(jobs[s], classes) for s in splits]
@@ -383,7 +393,7 @@ def _write_images(name, root, source, kind, size, files, jobs):
     note = f'{kind} {Path(source).resolve().name}: {size}×{size} {kinds[kind].note}{too_small}'
     return write_set(name, train, test, note, root, **labelled, skipped=skipped)
 
-# %% ../nbs/00b_data.ipynb #0da5dd10
+# %% ../nbs/00b_data.ipynb #0ad3dbbd
 def _list_lsun(source):
     folders = [f for split in ('train', 'val') for f in sorted(source.glob(f'*_{split}_lmdb'))]
     if not folders or len({f.name.split('_')[0] for f in folders}) > 1 or not folders[0].name.endswith('train_lmdb'):
@@ -394,7 +404,7 @@ def _list_lsun(source):
         with lmdb.open(str(f), readonly=True, lock=False) as env: counts.append(env.stat()['entries'])
     return [f'{f.name}/{i}' for f, n in zip(folders, counts) for i in range(n)], counts
 
-# %% ../nbs/00b_data.ipynb #ef14fbcd
+# %% ../nbs/00b_data.ipynb #085c9611
 @functools.lru_cache
 def _lsun(folder, process):
     before = os.getcwd()
@@ -408,7 +418,7 @@ def _read_lsun(source, name, size):
 
 kinds['lsun'] = Kind(_list_lsun, lambda source: source.resolve(), _read_lsun, 'min-resized centre crops', is_test=lambda name: '_val_lmdb/' in name)
 
-# %% ../nbs/00b_data.ipynb #d248970f
+# %% ../nbs/00b_data.ipynb #2dc2dbc0
 def _open_photos(source):
     import cv2
     cv2.setNumThreads(1)
@@ -430,10 +440,10 @@ def _read_photo(opened, name, size):
 
 kinds['faces'] = Kind(_list_folder, _open_photos, _read_photo, "faces found by OpenCV's frontal Haar cascade")
 
-# %% ../nbs/00b_data.ipynb #01b42933
+# %% ../nbs/00b_data.ipynb #61349edc
 own_kind = dict(lsun_bedroom='lsun', face_photos='faces')
 
-# %% ../nbs/00b_data.ipynb #85a9b772
+# %% ../nbs/00b_data.ipynb #4a105647
 @contextlib.contextmanager
 def _alone(path):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -444,14 +454,14 @@ def _alone(path):
             fcntl.lockf(f, fcntl.LOCK_EX)
         yield
 
-# %% ../nbs/00b_data.ipynb #813a7374
+# %% ../nbs/00b_data.ipynb #f667bb4d
 def _summary(folder):
     info = _open(folder/'dataset.json', _describe)
     counts = ' + '.join(f"{info[s]['shape'][0]:,}" for s in splits if s in info)
     shape = '×'.join(map(str, info['train']['shape'][1:]))
     return f"{folder.name}: {counts} images of {shape}, {len(info.get('skipped', []))} skipped, in {folder}"
 
-# %% ../nbs/00b_data.ipynb #b8038fde
+# %% ../nbs/00b_data.ipynb #2bef5525
 def prepare(name:str, # of `downloads` or `own_kind`, or a name for the set made from `source`
             root=None, # the store; None for `data_root()`
             source=None, # a folder
@@ -470,7 +480,7 @@ def prepare(name:str, # of `downloads` or `own_kind`, or a name for the set made
         print(_summary(folder) + ('; it was there already and is left alone' if there else ''))
     return folder
 
-# %% ../nbs/00b_data.ipynb #5a69428c
+# %% ../nbs/00b_data.ipynb #28347430
 @call_parse
 def prepare_cli(name:str, # mnist, svhn, cifar10, lsun_bedroom, face_photos, or a name for the set made from --source
                 source:str=None, # a folder: of images, of photos, of LSUN's data bases, or of torchvision's files
@@ -486,7 +496,7 @@ def prepare_cli(name:str, # mnist, svhn, cifar10, lsun_bedroom, face_photos, or 
     except (OSError, ValueError) as e: sys.exit(f'dcgan-prepare: {e}')
     except KeyboardInterrupt: sys.exit('dcgan-prepare: stopped; the same command goes on from here')
 
-# %% ../nbs/00b_data.ipynb #03ee252f
+# %% ../nbs/00b_data.ipynb #878fdbec
 def choose(paper:str, # the paper's data set
            stand_ins:list, # names, best first
            world:str, # the procedural world that is always there
@@ -504,7 +514,7 @@ def choose(paper:str, # the paper's data set
     print(f'Data: {name} ({why}).')
     return known(name)
 
-# %% ../nbs/00b_data.ipynb #fbd270e2
+# %% ../nbs/00b_data.ipynb #7df6c6dc
 def to_float(x:torch.Tensor, # uint8, any shape
              low:float=-1., # what 0 becomes; 255 becomes 1
             )->torch.Tensor: # float32 in [low, 1]; channels-last if N×C×H×W
@@ -518,7 +528,7 @@ def to_uint8(x:torch.Tensor, # floats; what lies outside [low, 1] is clipped
     "Floats as bytes, the inverse of `to_float`"
     return ((x.float() - low) * (255 / (1 - low))).round().clamp(0, 255).to(torch.uint8).contiguous()
 
-# %% ../nbs/00b_data.ipynb #cd8ddbcd
+# %% ../nbs/00b_data.ipynb #f3e9622b
 def read_ahead(read, # a function of one item
                items, # an iterable
                n:int=4, # items read before they are asked for
@@ -532,14 +542,33 @@ def read_ahead(read, # a function of one item
             yield done.result()
             pending.extend(pool.submit(read, i) for i in islice(items, 1))
 
-# %% ../nbs/00b_data.ipynb #ee828522
+# %% ../nbs/00b_data.ipynb #c8de4b22
+def _group_limits(membership='/proc/self/cgroup', mount='/sys/fs/cgroup'): # of this process's control groups, bytes
+    where = {'': ('', 'memory.max'), 'memory': ('memory', 'memory.limit_in_bytes')} # of version 2 and 1
+    for line in Path(membership).read_text().splitlines() if Path(membership).exists() else []:
+        _, controller, group = line.split(':', 2)
+        if controller not in where: continue
+        (below, name), group = where[controller], Path(group.strip('/'))
+        files = [Path(mount, below, g, name) for g in (group, *group.parents)]
+        yield from (int(text) for f in files if f.exists() and (text := f.read_text().strip()) != 'max')
+
+# %% ../nbs/00b_data.ipynb #4e206934
+def free_memory()->int: # bytes
+    "Main memory that this process may still take: of the machine, of its control groups and of its own limits"
+    used = psutil.Process().memory_info()
+    shared, data = getattr(used, 'shared', 0), getattr(used, 'data', used.rss)
+    own = [limit - taken for which, taken in ((resource.RLIMIT_DATA, data), (resource.RLIMIT_AS, used.vms))
+           if (limit := resource.getrlimit(which)[0]) != resource.RLIM_INFINITY]
+    return max(0, min([psutil.virtual_memory().available, *own, *(limit - used.rss + shared for limit in _group_limits())]))
+
+# %% ../nbs/00b_data.ipynb #2e385e24
 def fits(n_bytes:int, # size of the set
          device:torch.device, # where it would be kept
          share:float=.5, # part of the free memory that it may take
         )->bool:
     "Whether that much fits into the free memory of a device"
-    free = torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else psutil.virtual_memory().available
-    return n_bytes <= share * free
+    if device.type == 'cuda': return n_bytes <= share * torch.cuda.mem_get_info(device)[0]
+    return n_bytes * int(os.environ.get('LOCAL_WORLD_SIZE', 1)) <= share * free_memory()
 
 def _resident(images, device):
     if device.type == 'cpu' and images.images.flags.writeable: return torch.from_numpy(images.images)
@@ -547,7 +576,10 @@ def _resident(images, device):
     for i in range(0, len(images), 4096): x[i:i + 4096] = images[i:i + 4096]
     return x
 
-# %% ../nbs/00b_data.ipynb #e1a8ff66
+# %% ../nbs/00b_data.ipynb #6a478d9e
+def _read_at_random(images): # of a memory map; else the system reads far ahead of each image, for nothing
+    if getattr(images, '_mmap', None) is not None and hasattr(mmap, 'MADV_RANDOM'): images._mmap.madvise(mmap.MADV_RANDOM)
+
 class Feed:
     "Batches of an `ImageSet` on a device: from its memory where they fit, else streamed ahead of use"
     def __init__(self, images:ImageSet, # the images, and labels if there are any
@@ -557,7 +589,7 @@ class Feed:
         one_of(resident, ['auto', True, False], 'resident')
         self.images, self.device = images, torch.device(device)
         self.resident = fits(images.images.nbytes, self.device, share) if resident == 'auto' else resident
-        self.x = _resident(images, self.device) if self.resident else None
+        self.x = _resident(images, self.device) if self.resident else _read_at_random(images.images)
         self.y = None if images.labels is None else torch.tensor(images.labels, device=self.device)
 
     def _read(self, i):
@@ -569,7 +601,7 @@ class Feed:
         "Images by index"
         return self._read(i).to(self.device, non_blocking=True)
 
-# %% ../nbs/00b_data.ipynb #52e639fe
+# %% ../nbs/00b_data.ipynb #df9a2581
 @patch
 def epoch(self:Feed,
           order:torch.Tensor, # indices into the set, int64, in the order of use
@@ -581,7 +613,7 @@ def epoch(self:Feed,
     for i, x in zip(batches, read):
         yield x.to(self.device, non_blocking=True), None if self.y is None else self.y[i.to(self.device, non_blocking=True)]
 
-# %% ../nbs/00b_data.ipynb #868b2e17
+# %% ../nbs/00b_data.ipynb #90b00de2
 def split_validation(n:int, # images in all
                      n_valid:int, # images held out
                      seed:int=0, # of the permutation

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['objectives', 'schedules', 'Objective', 'process', 'is_first', 'Recipe', 'Measure', 'told', 'key_of', 'Trainer',
-           'Diverged', 'read_checkpoint', 'digest', 'kept', 'train', 'train_all', 'process_group', 'train_cli']
+           'Diverged', 'read_checkpoint', 'digest', 'kept', 'train', 'train_all', 'Lost', 'process_group', 'train_cli']
 
-# %% ../nbs/02_train.ipynb #f7553e61
-import contextlib, hashlib, importlib, json, math, os, sys, time
+# %% ../nbs/02_train.ipynb #dc32d663
+import contextlib, hashlib, importlib, json, math, os, signal, socket, sys, threading, time, traceback
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Callable
@@ -412,7 +413,17 @@ def _run_epoch(self:Trainer, bar, save_every):
         if self.step % save_every == 0 and self.step < self.steps: self.save()
     self.end_epoch(time.time() - began, self.steps - first)
 
-# %% ../nbs/02_train.ipynb #c9101711
+# %% ../nbs/02_train.ipynb #d519db21
+@patch
+def _check_together(self:Trainer):
+    if n_processes() == 1: return
+    found = torch.tensor(seed_of(self.recipe, self.epoch, self.step, self.data.fingerprint), device=self.device)
+    dist.all_reduce(least := found.clone(), dist.ReduceOp.MIN), dist.all_reduce(most := found.clone(), dist.ReduceOp.MAX)
+    if least == most: return
+    raise ValueError('the processes differ in recipe, checkpoint or images: give them the same precision, '
+                     'and let DCGAN_RUNS and DCGAN_DATA name folders that all of them share')
+
+# %% ../nbs/02_train.ipynb #d258759e
 @patch
 def fit(self:Trainer,
         save_every:int=500, # minibatches between checkpoints within an epoch; each epoch ends with one
@@ -420,6 +431,7 @@ def fit(self:Trainer,
        )->Trainer: # itself
     "Train to the recipe's last epoch, from the newest checkpoint if there is one"
     if (self.folder/'checkpoint.safetensors').exists(): self.restore()
+    self._check_together()
     total, done = self.recipe.epochs * self.steps, self.epoch * self.steps + self.step
     with tqdm(total=total, initial=done, unit='batch', desc=self.recipe.family, leave=False, disable=not (progress and is_first())) as bar:
         while self.epoch < self.recipe.epochs:
@@ -427,7 +439,7 @@ def fit(self:Trainer,
             bar.set_postfix({k: v for k, v in self.history[-1].items() if k.startswith('loss')}, epoch=self.epoch)
     return self
 
-# %% ../nbs/02_train.ipynb #48ec741c
+# %% ../nbs/02_train.ipynb #48b7025f
 def _place(recipe, data, measure, device): # the recipe as it will be computed, and where its training is kept
     precision = {torch.bfloat16: 'bf16', torch.float32: 'fp32'}[pick_precision(recipe.precision, pick_device(device))]
     recipe = replace(recipe, precision=precision)
@@ -443,7 +455,7 @@ def train(recipe:Recipe, # what to do
     recipe, folder = _place(recipe, data, measure, device)
     return Trainer(recipe, data, folder, device, measure).fit(**kw)
 
-# %% ../nbs/02_train.ipynb #257c679a
+# %% ../nbs/02_train.ipynb #c988e305
 @patch
 def load_best(self:Trainer)->Trainer: # itself, with the best state in G and D
     "Put the state with the smallest measure in place, or leave the last one where nothing was measured"
@@ -452,7 +464,7 @@ def load_best(self:Trainer)->Trainer: # itself, with the best state in G and D
     self.history = history
     return self
 
-# %% ../nbs/02_train.ipynb #982447fe
+# %% ../nbs/02_train.ipynb #20a96f91
 def _is_done(recipe, data, measure=None, device='auto'):
     recipe, folder = _place(recipe, data, measure, device)
     return (path := folder/'checkpoint.safetensors').exists() and read_checkpoint(path)[1]['epoch'] >= recipe.epochs
@@ -476,17 +488,69 @@ def train_all(jobs:list, # of (recipe, data) or (recipe, data, measure), as of `
             for _ in tqdm(done, total=len(left), unit='training', leave=False): pass
     return [train(*j, device=device) for j in tqdm(jobs, unit='training', leave=False)]
 
-# %% ../nbs/02_train.ipynb #4af1acd9
+# %% ../nbs/02_train.ipynb #8d984164
+class Lost(RuntimeError):
+    "Another process of this training has ended or does not answer"
+
+def _of_a_collective(error): return isinstance(error, dist.DistError) or 'distributed' in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
+
 @contextlib.contextmanager
-def process_group(device:torch.device): # where to compute
-    "The process group of `torchrun`, where there is one"
+def process_group(device:torch.device, # where to compute
+                  patience:float=600): # seconds to wait for another process
+    "The process group of `torchrun`, where there is one; `Lost` if another of its processes is"
     if int(os.environ.get('WORLD_SIZE', 1)) == 1: return (yield)
     if device.type == 'cuda': torch.cuda.set_device(device)
-    dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
-    try: yield
-    finally: dist.destroy_process_group()
+    try:
+        dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo', timeout=timedelta(seconds=patience))
+        yield
+    except RuntimeError as e:
+        if not _of_a_collective(e): raise
+        raise Lost('another process has ended or does not answer') from e
+    finally:
+        if dist.is_initialized(): dist.destroy_process_group()
 
-# %% ../nbs/02_train.ipynb #f88d6d89
+# %% ../nbs/02_train.ipynb #38b4e041
+def _goes_on(folder):
+    if not (path := folder/'checkpoint.safetensors').exists(): return 'No checkpoint was written yet: the same command begins again'
+    record = read_checkpoint(path)[1]
+    return (f"The checkpoint in {folder.name} holds epoch {record['epoch'] + 1}, step {record['step']}: the same command goes on from there, "
+            'in any number of processes that divides the batch')
+
+# %% ../nbs/02_train.ipynb #7833f59d
+@contextlib.contextmanager
+def _on_signals(act, *signals): # act(signal), in a thread of its own
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    before = {s: signal.signal(s, lambda *_: None) for s in signals}
+    fd = signal.set_wakeup_fd(writer.fileno())
+    def watch():
+        with reader:
+            while received := reader.recv(1):
+                if received[0] in signals: act(signal.Signals(received[0]))
+    threading.Thread(target=watch, daemon=True).start()
+    try: yield
+    finally:
+        signal.set_wakeup_fd(fd), writer.close()
+        for s, handler in before.items(): signal.signal(s, handler)
+
+# %% ../nbs/02_train.ipynb #40be9c0d
+@contextlib.contextmanager
+def _saying_where(folder): # ends this process with one line when the training inside is stopped or loses a process
+    once, rank = threading.Lock(), os.environ.get('RANK')
+    def leave(why, code):
+        once.acquire()
+        who = f"rank {rank} of {os.environ['WORLD_SIZE']}: " if rank else ''
+        try: sys.stderr.write(f'\ndcgan-train: {who}{why}. {_goes_on(folder)}\n'), sys.stderr.flush()
+        finally:
+            for unfinished in folder.rglob(f'.{os.getpid()}_*'): unfinished.unlink(missing_ok=True)
+            time.sleep(code == 1) # torchrun is to see first which process ended before this one
+            os._exit(code)
+    def stop(s): leave(f'stopped by {s.name}' + (', as torchrun does when another process has ended' if rank and s == signal.SIGTERM else ''), 128 + s)
+    with _on_signals(stop, signal.SIGTERM, signal.SIGINT):
+        try: yield
+        except Lost as e: leave(str(e), 1)
+
+# %% ../nbs/02_train.ipynb #529a4fc7
 @call_parse
 def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32 or gan_mlp
               dataset:str='street_digits', # a name in the store, or a world
@@ -499,12 +563,15 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32 or gan_mlp
               precision:str='auto', # auto, fp32 or bf16
               seed:int=0, # of weights, order and latents
               device:str='auto', # auto, cpu or cuda
-              save_every:int=500): # minibatches between checkpoints within an epoch
+              save_every:int=500, # minibatches between checkpoints within an epoch
+              patience:float=600): # seconds that a process waits for the others
     "Train a family on a data set, alone or under torchrun, and print where the result is"
     try:
         recipe = Recipe(family, width, epochs, batch, lr, schedule=schedule, precision=precision, seed=seed)
         data = load(dataset, size=families[family].shape[-1], n=images)
-        with process_group(pick_device(device)):
-            t = train(recipe, data, device=device, save_every=within(save_every, 1, 10**9, 'save_every', whole=True))
+        within(save_every, 1, 10**9, 'save_every', whole=True), within(patience, 1, 10**6, 'patience')
+        recipe, folder = _place(recipe, data, None, device)
+        with _saying_where(folder), process_group(pick_device(device), patience):
+            t = train(recipe, data, device=device, save_every=save_every)
             if is_first(): print(t.folder)
     except (ValueError, FileNotFoundError, Diverged) as e: raise SystemExit(f'dcgan-train: {e}')

@@ -1,5 +1,5 @@
 "The image store from the command line: unreadable files, a kill and a resumption, damaged sets, no network"
-import json, os, re, time
+import json, os, re, resource, time
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,17 @@ def test_killed_preparation_goes_on_to_the_same_set(start, run, many):
     prepare('many', 'whole', many, workers=1, size=64)
     assert contents('data/many') == contents('whole/many')
     assert not Path('data/many.partial').exists()
+
+def test_more_chunks_than_files_may_be_open(sandbox, drawn):
+    "As of LSUN, which has thousands"
+    (folder := sandbox/'tiles').mkdir()
+    for k in range(160): Image.fromarray(drawn['street_digits'].images[k].transpose(1, 2, 0)).save(folder/f'{k:03}.png')
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    try: prepare('tiles', source=folder, chunk=1, workers=1, test_share=0)
+    finally: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    images = load('tiles').images
+    assert {x.tobytes() for x in images} == {x.tobytes() for x in drawn['street_digits'].images[:160]}
 
 # Damaged sets
 

@@ -1,14 +1,16 @@
-"Training from the command line: killed and resumed, in two processes, from damaged files, with wrong values"
-import json, os, re, time
+"Training from the command line: killed and resumed, in several processes, in little memory, from damaged files, with wrong values"
+import contextlib, gc, json, os, re, resource, signal, time
 from dataclasses import replace
 from inspect import signature
 from itertools import count
 
+import numpy as np
+import psutil
 import pytest
 import torch
 from conftest import contents, script
 from dcgan.core import runs_root
-from dcgan.data import load
+from dcgan.data import Feed, load
 from dcgan.models import build
 from dcgan.train import Diverged, Recipe, Trainer, objectives, read_checkpoint, train, train_cli
 from safetensors import safe_open
@@ -56,10 +58,13 @@ def test_killed_training_resumes_bit_for_bit(start, run, store, monkeypatch, dev
     assert_equal(tensors, whole.state())
     assert losses(record['history']) == losses(whole.history) and len(whole.history) == 2
 
-# Two processes
+# Several processes
 
-def torchrun(run, *args, **options):
-    return run('python', '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2', '--no-python', script('dcgan-train'), *args, **options)
+def torchrun(run, *args, n=2, each=(script('dcgan-train'),), **options): # `run` or `start`
+    return run('python', '-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={n}', '--no-python', *each, *args, **options)
+
+def with_its_own(variable): # `each`: every process with a folder of its own, named after its number
+    return 'sh', '-c', f'{variable}=${variable}/$RANK exec "$0" "$@"', script('dcgan-train')
 
 def drift(a, b, family):
     "How far apart the weights of two states are, as a part of the way they went: 0.8 and more where gradients or statistics are not shared"
@@ -76,6 +81,24 @@ def test_two_processes_train_what_one_trains(run, store, family, dataset, schedu
     assert drift(tensors, one.state(), family) < .05
     torch.testing.assert_close(losses(record['history']), losses(one.history), atol=1e-3, rtol=0)
 
+def test_processes_share_each_minibatch(store, monkeypatch):
+    t = Trainer(Recipe(**tiny), load('streets'), 'one', device='cpu')
+    t.step = 3
+    def share(k, n):
+        monkeypatch.setattr('dcgan.train.process', lambda: k), monkeypatch.setattr('dcgan.train.n_processes', lambda: n)
+        return torch.stack([x for x, _ in t.feed.epoch(t._order(), 16 // n)])
+    assert torch.equal(torch.stack([share(k, 4) for k in range(4)], 2).flatten(1, 2), share(0, 1)), 'not each image of a minibatch once'
+
+def test_only_the_first_process_writes_and_all_must_see_it(run, store):
+    train = lambda: torchrun(run, 'svhn32', **tiny, dataset='streets', device='cpu', each=with_its_own('DCGAN_RUNS'))
+    done = train()
+    assert done.returncode == 0, done.stderr
+    assert {p.split('/', 2)[2] for p in contents('runs')} == {'checkpoint.safetensors', 'log.jsonl', 'samples/0001.png'} and not os.path.exists('runs/1')
+    before = contents('runs')
+    again = train() # the second process finds no checkpoint
+    assert again.returncode and 'dcgan-train: the processes differ in recipe, checkpoint or images' in again.stderr
+    assert 'dcgan/train.py' not in again.stderr and contents('runs') == before
+
 def test_batch_that_two_processes_cannot_share(run, store):
     done = torchrun(run, 'svhn32', dataset='streets', batch=15, width=1/8, device='cpu')
     assert done.returncode and 'dcgan-train: batch is 15, which 2 processes cannot share equally: use a multiple' in done.stderr
@@ -85,6 +108,90 @@ def test_no_option_abbreviates_one_of_torchrun():
     "Else torchrun takes it for its own, and stops"
     theirs = [s for action in get_args_parser()._actions for s in action.option_strings]
     assert [p for p in signature(train_cli).parameters if any(s.startswith(f'--{p}') for s in theirs)] == []
+
+# A process that is lost
+
+def worker(torchrun, k): # the k-th of its processes
+    return next(p for p in psutil.Process(torchrun.pid).children() if p.environ()['RANK'] == str(k))
+
+def start_and_wait(launch, *args, **options): # until there is a checkpoint within an epoch
+    process = launch(*args, 'svhn32', **options, dataset='streets', save_every=1, device='cpu')
+    while position()[1] == 0 and process.poll() is None: time.sleep(.005)
+    return process
+
+def told(process): # the lines of its processes about their end: (number, why, epoch, step)
+    said = process.communicate(timeout=120)[1] # it does not hang
+    assert process.returncode and 'dcgan/train.py' not in said, said
+    lines = re.findall(r'^dcgan-train: rank (\d) of 2: (.*)\. The checkpoint in (\S+) holds epoch (\d+), step (\d+): the same command goes on', said, re.M)
+    assert {name for _, _, name, *_ in lines} == {the_run().name}, said
+    return [(int(k), why, int(epoch) - 1, int(step)) for k, why, _, epoch, step in lines]
+
+gone = r'another process has ended or does not answer|stopped by SIGTERM, as torchrun does when another process has ended'
+
+@pytest.mark.parametrize('victim, then', [(0, 3), (1, 1)])
+def test_killed_process_ends_the_run_and_another_number_goes_on(start, run, store, victim, then):
+    recipe = dict(tiny, batch=12, epochs=2, lr=5e-5) # at a small rate rounding errors do not grow
+    process = start_and_wait(torchrun, start, **recipe)
+    worker(process, victim).kill()
+    (k, why, *said), = told(process)
+    assert k == 1 - victim and re.fullmatch(gone, why) and (0, 0) < tuple(said) <= (at := position()) < (2, 0)
+    resumed = torchrun(run, 'svhn32', n=then, **recipe, dataset='streets', device='cpu')
+    assert resumed.returncode == 0, resumed.stderr
+    assert re.search(r'(\d+)/42', resumed.stderr)[1] == str(21 * at[0] + at[1]), 'it did not go on where it was killed'
+    tensors, record = checkpoint()
+    whole = Trainer(Recipe(**recipe), load('streets'), 'whole', device='cpu').fit()
+    assert drift(tensors, whole.state(), 'svhn32') < .01
+    torch.testing.assert_close(losses(record['history']), losses(whole.history), atol=1e-3, rtol=0)
+
+def test_process_that_does_not_answer_ends_the_run(start, store):
+    process = start_and_wait(torchrun, start, **tiny | dict(epochs=9), patience=5)
+    waiting, stopped = worker(process, 0), worker(process, 1)
+    stopped.suspend(), psutil.wait_procs([waiting], timeout=30), stopped.resume()
+    assert told(process)[0][:2] == (0, 'another process has ended or does not answer')
+
+def test_stopped_run_says_where_it_goes_on(start, store):
+    process = start_and_wait(torchrun, start, **tiny | dict(epochs=9))
+    process.terminate()
+    assert {k for k, *_ in told(process)} == {0, 1}
+
+def test_interrupted_training_says_where_it_goes_on(start, store):
+    process = start_and_wait(start, 'dcgan-train', **tiny | dict(epochs=9))
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 128 + signal.SIGINT and 'Traceback' not in said
+    assert re.search(rf'^dcgan-train: stopped by SIGINT. The checkpoint in {the_run().name} holds epoch \d+, step \d+: the same', said, re.M)
+
+# A store larger than memory
+
+@contextlib.contextmanager
+def memory_limit(n_bytes): # that this process may take on top of what it has; mapped files do not count
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (psutil.Process().memory_info().data + n_bytes, hard))
+    try: yield
+    finally: resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+def write_sparse(folder, n, drawn): # n images, all black but these
+    folder.mkdir(parents=True)
+    images = np.lib.format.open_memmap(folder/'train_images.npy', 'w+', np.uint8, (n, 3, 32, 32))
+    images[drawn] = np.random.default_rng(0).integers(256, size=(len(drawn), 3, 32, 32), dtype=np.uint8)
+    (folder/'dataset.json').write_text(json.dumps(dict(name=folder.name, train=dict(shape=images.shape, labels=False))))
+
+def test_store_larger_than_memory_trains_the_same(sandbox):
+    order = torch.randperm(100_000)[:8 * 16]
+    write_sparse(sandbox/'data/large', 100_000, order.numpy())
+    def trained():
+        t = Trainer(Recipe(**tiny), load('large'), 'large', device='cpu')
+        for x, y in t.feed.epoch(order, 16): t.minibatch(x, y)
+        return t
+    resident = trained()
+    assert resident.feed.resident and resident.step == 8
+    tensors = {k: v.clone() for k, v in resident.state().items()}
+    del resident; gc.collect() # it refers to itself
+    with memory_limit(200 << 20):
+        with pytest.raises((RuntimeError, MemoryError), match='alloc'): Feed(load('large'), resident=True)
+        streamed = trained()
+    assert not streamed.feed.resident
+    assert_equal(streamed.state(), tensors)
 
 # Damaged checkpoints
 
