@@ -28,7 +28,7 @@ def test_killed_run_is_made_again_and_a_complete_one_is_kept(start, run, project
     process.kill()
     assert not kept.exists()
     done = run('dcgan-figures', scale='smoke')
-    assert done.returncode == 0 and '1 notebooks at smoke' in done.stdout, done.stderr
+    assert done.returncode == 0 and '1 notebook at smoke' in done.stdout, done.stderr
     nb = nbformat.read(kept, 4)
     shown = [o.data['text/markdown'] for c in nb.cells for o in c.get('outputs', []) if 'text/markdown' in o.get('data', {})]
     assert '![](../fig01.png)' in shown and nb.metadata.dcgan['left'] == ['fig01.json'] and (kept.parent/'../fig01.png').exists()

@@ -103,7 +103,8 @@ results = {'02a_metrics': ['metrics.png', 'metrics.csv'],
            '10a_explorer': ['explorer.csv', 'explorer_planes.png', 'generators/rooms.onnx', 'generators/faces.onnx', 'generators/digits.onnx'],
            '11_large_images': ['cppn_claims.csv', 'cppn_digits.png', 'cppn_digits_table.csv', 'cppn_sizes.png', 'cppn_cost.csv', 'cppn_walk.gif'],
            '12_turing': ['turing_claims.csv', 'turing_curves.png', 'turing_sizes.csv', 'turing_samples.png'],
-           '13_deligan': ['deligan_claims.csv', 'deligan_points.png', 'deligan_toy.csv', 'deligan_digits_scores.csv', 'deligan_natural_scores.csv']}
+           '13_deligan': ['deligan_claims.csv', 'deligan_points.png', 'deligan_toy.csv', 'deligan_digits_scores.csv', 'deligan_natural_scores.csv'],
+           '15_speed': ['speed_rates.csv', 'speed_sizes.png', 'speed_scaling.csv', 'speed_goals.csv']}
 
 @pytest.mark.parametrize('notebook', results)
 def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
@@ -125,7 +126,8 @@ def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
     ('11_large_images', dict(epochs=0), 'epochs is 0'),
     ('12_turing', dict(sizes=[48]), "unknown size 48: one of 32, 64, 128, 256"),
     ('13_deligan', dict(trials=1), 'trials is 1'),
-    ('14_claims', dict(scale='big'), "unknown scale 'big'")])
+    ('14_claims', dict(scale='big'), "unknown scale 'big'"),
+    ('15_speed', dict(rounds=0), 'rounds is 0')])
 def test_wrong_parameter_stops_other_notebooks(papermill, notebook, parameters, message):
     done = papermill(notebook, **parameters)
     assert done.returncode and 'ValueError: ' in done.stderr and message in done.stderr and not Path('runs').exists()
