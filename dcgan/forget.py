@@ -151,7 +151,7 @@ def widget(self:BoxDrawer):
     for s in sliders: s.observe(lambda _: show(), 'value')
     named = {'add box': lambda: self.add(*[s.value for s in sliders]), 'undo': self.undo, 'back': lambda: self.go(-1), 'next': self.go, 'write CSV': self.write}
     show()
-    return widgets.VBox([picture, line, *sliders, widgets.HBox([button(name, do) for name, do in named.items()])])
+    return widgets.VBox([picture, line, *sliders, widgets.HBox([button(name, do) for name, do in named.items()])], layout=dict(align_items='flex-start'))
 
 # %% ../nbs/08_forget.ipynb #ca0cfe10
 def inside(boxes:torch.Tensor, # M×5: sample, x0, y0, x1, y1 in image widths

@@ -163,4 +163,4 @@ def explore(G:Net, # with frozen statistics
     for s in (right, down): s.observe(on_plane, 'value')
     along, play = widgets.IntSlider(0, 0, len(way) - 1, description='walk'), widgets.Play(min=0, max=len(way) - 1, interval=80)
     along.observe(lambda change: show(way[change['new']]), 'value'), widgets.jslink((play, 'value'), (along, 'value')), on_plane()
-    return widgets.VBox([picture, right, down, widgets.HBox([play, along])])
+    return widgets.VBox([picture, right, down, widgets.HBox([play, along])], layout=dict(align_items='flex-start'))
