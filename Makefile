@@ -21,7 +21,7 @@ figures: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing
-	$(BIN)/python -m pytest -q -rs tests
+	$(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup tests
 
 docs: setup docs/node_modules/.ready
 	$(BIN)/python docs/build.py

@@ -332,7 +332,7 @@ def growth(family:str, # as of `Recipe`
         found.append(resident())
     return dict(after=found[0], later=found[1], peak=highest(), cuda=torch.cuda.max_memory_allocated() if device == 'cuda' else 0)
 
-# %% ../nbs/15_speed.ipynb #fc76a177
+# %% ../nbs/15_speed.ipynb #689a2a63
 @dataclass(frozen=True)
 class Task:
     "A step of the experiments, to be timed"
@@ -350,7 +350,7 @@ def share_of_limit(seconds:float, # of one run
     shares = {'matrix products': w.flops / matrix / seconds, 'copies': w.moved / copying / seconds}
     return max(shares.items(), key=lambda kv: kv[1])
 
-# %% ../nbs/15_speed.ipynb #51c7be0f
+# %% ../nbs/15_speed.ipynb #34e314bd
 def exponent(sizes, # at least two
              costs, # such as seconds, one for each size
             )->tuple: # the exponent, and the half width of its 95 % interval; not a number for two sizes
@@ -359,7 +359,7 @@ def exponent(sizes, # at least two
     fit = stats.linregress(np.log(sizes), np.log(costs))
     return float(fit.slope), float(stats.t.ppf(.975, len(sizes) - 2) * fit.stderr) if len(sizes) > 2 else float('nan')
 
-# %% ../nbs/15_speed.ipynb #31f1fdda
+# %% ../nbs/15_speed.ipynb #ff02f1bc
 def launched(n:int, # processes, one thread each
              family:str, # a key of `families`
              images:int=1280, # of the world `street_digits`
@@ -375,7 +375,7 @@ def launched(n:int, # processes, one thread each
         log, = Path(runs).glob('*/log.jsonl')
         return [json.loads(line)['images_per_second'] for line in log.read_text().splitlines()[1:]]
 
-# %% ../nbs/15_speed.ipynb #77af81fa
+# %% ../nbs/15_speed.ipynb #5e4e33b5
 def modelled(step_seconds:float, # of one machine on its own minibatch
              gradient_bytes:int, # averaged at each step
              n:int, # machines
@@ -386,7 +386,7 @@ def modelled(step_seconds:float, # of one machine on its own minibatch
     "The duration of a step of n machines that average by ring all-reduce, without overlap"
     return step_seconds + 2 * (n - 1) / n * gradient_bytes / bandwidth + messages * 2 * (n - 1) * latency
 
-# %% ../nbs/15_speed.ipynb #4d36bff5
+# %% ../nbs/15_speed.ipynb #4717b246
 def traffic(family:str, # as of `Recipe`
             width:float, # likewise
             batch:int, # likewise; even

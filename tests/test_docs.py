@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell as code, new_markdown_cell as text, new_notebook, new_output
 
+pytestmark = pytest.mark.xdist_group('browser') # tests that share a site run in one process
+
 root = Path(__file__).parents[1]
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from dcgan.explorer import draw_onnx, from_text, keep_generator
 from dcgan.models import build, latents
 from dcgan.walks import freeze
 
+pytestmark = pytest.mark.xdist_group('browser') # tests that share a site run in one process
+
 root = Path(__file__).parents[1]
 docs = root/'docs'
 needed = [f'dist/{f}' for f in ('ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm')]
