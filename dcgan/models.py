@@ -22,7 +22,7 @@ from torchvision.utils import make_grid
 
 from .core import generator, one_of, seed_of, within
 
-# %% ../nbs/01_models.ipynb #870db1f6
+# %% ../nbs/01_models.ipynb #b005ed4a
 def n_processes()->int: # 1 when torch.distributed is not in use
     "How many processes train together"
     return dist.get_world_size() if dist.is_initialized() else 1
@@ -41,9 +41,12 @@ def batch_moments(x:torch.Tensor, # N×C or N×C×H×W
                  ): # mean and biased variance, C each, over the batch of all processes
     "The statistics that batch norm normalises with"
     dims, x = [d for d in range(x.dim()) if d != 1], x.float()
-    share = _Mean.apply if n_processes() > 1 else lambda m: m
-    mean = share(x.mean(dims))
-    return mean, share((x - mean.view(-1, *[1] * (x.dim() - 2))).square().mean(dims))
+    mean = x.mean(dims)
+    var = (x - mean.view(-1, *[1] * (x.dim() - 2))).square().mean(dims)
+    if n_processes() == 1: return mean, var
+    mean, var = mean.double(), var.double()
+    mean, square = _Mean.apply(torch.stack([mean, var + mean.square()])) # in one message
+    return mean.float(), (square - mean.square()).float()
 
 # %% ../nbs/01_models.ipynb #1a660473
 class BatchNorm(nn.Module):

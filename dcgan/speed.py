@@ -270,13 +270,14 @@ def step_work(family:str, # as of `Recipe`
     t = fresh_trainer(family, width, batch, device=device, graphs=False)
     return work(lambda: [*trainer_turn(t)])
 
-# %% ../nbs/15_speed.ipynb #77e0e392
+# %% ../nbs/15_speed.ipynb #546c0345
 def top_operators(f:Callable, # without arguments
                   device=torch.device('cpu'), # the CPU's operators or CUDA's kernels?
                  )->dict: # name → share of the time, the largest first; they sum to 1
     "Where the time of a function goes"
     on = dict(cpu=(ProfilerActivity.CPU, DeviceType.CPU, 'self_cpu_time_total'), cuda=(ProfilerActivity.CUDA, DeviceType.CUDA, 'self_device_time_total'))[device.type]
     settle(device)
+    os.environ.setdefault('KINETO_LOG_LEVEL', '99') # it calls a missing GPU an error
     with profile(activities=[*{ProfilerActivity.CPU, on[0]}]) as seen:
         began = time.perf_counter(); f(); settle(device)
         whole = 1e6 * (time.perf_counter() - began)
