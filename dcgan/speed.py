@@ -6,13 +6,13 @@
 __all__ = ['is_product', 'settle', 'in_turn', 'repeated', 'ratio', 'multiply', 'matmul_rate', 'copy_rate', 'Work', 'work',
            'flops', 'Pictures', 'picture_loader', 'PlainLoop', 'noise', 'trainer_turn', 'fresh_trainer', 'contestants',
            'step_work', 'top_operators', 'resident', 'highest', 'in_process', 'peak_memory', 'growth', 'Task',
-           'share_of_limit', 'exponent', 'launched', 'modelled', 'traffic']
+           'share_of_limit', 'exponent', 'launched', 'modelled', 'as_one_of_two', 'one_of_two', 'traffic']
 
-# %% ../nbs/15_speed.ipynb #0df3fedc
+# %% ../nbs/15_speed.ipynb #bd85e4b9
 import json, os, re, resource, subprocess, sys, tempfile, time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -100,7 +100,7 @@ def copy_rate(device=torch.device('cpu'), # whose memory
     a, b = torch.zeros(2, size, dtype=torch.uint8, device=device)
     return 2 * size / float(np.median(in_turn(dict(copy=repeated(partial(b.copy_, a), 3)), rounds, device)['copy']))
 
-# %% ../nbs/15_speed.ipynb #f58586ee
+# %% ../nbs/15_speed.ipynb #23c86647
 @dataclass(frozen=True)
 class Work:
     "What a computation does"
@@ -114,7 +114,8 @@ class _Moved(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         if not (func.is_view or 'empty' in func.name()):
-            parts = [t for t in tree_leaves((args, kwargs, out)) if torch.is_tensor(t)]
+            written = out if func._schema.returns else [a for a, s in zip(args, func._schema.arguments) if s.alias_info and s.alias_info.is_write]
+            parts = [t for t in tree_leaves((args, kwargs, written)) if torch.is_tensor(t)]
             self.bytes[func.overloadpacket] += sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in parts)
         return out
 
@@ -270,7 +271,7 @@ def step_work(family:str, # as of `Recipe`
     t = fresh_trainer(family, width, batch, device=device, graphs=False)
     return work(lambda: [*trainer_turn(t)])
 
-# %% ../nbs/15_speed.ipynb #546c0345
+# %% ../nbs/15_speed.ipynb #d3a8c7cf
 def top_operators(f:Callable, # without arguments
                   device=torch.device('cpu'), # the CPU's operators or CUDA's kernels?
                  )->dict: # name → share of the time, the largest first; they sum to 1
@@ -281,12 +282,12 @@ def top_operators(f:Callable, # without arguments
     with profile(activities=[*{ProfilerActivity.CPU, on[0]}]) as seen:
         began = time.perf_counter(); f(); settle(device)
         whole = 1e6 * (time.perf_counter() - began)
-    own = {e.key.removeprefix('aten::'): getattr(e, on[2]) for e in seen.key_averages() if e.device_type == on[1]}
+    own = {e.key.removeprefix('aten::'): getattr(e, on[2]) for e in seen.key_averages() if e.device_type == on[1] and not (device.type == 'cuda' and e.is_user_annotation)}
     own['outside operators'] = max(0., whole - sum(own.values()))
     return {k: v / sum(own.values()) for k, v in sorted(own.items(), key=lambda kv: -kv[1])}
 
-# %% ../nbs/15_speed.ipynb #61940908
-is_product = re.compile(r'conv|gemm|(^|:|add|b)mm$|xmma|cutlass|nvjet|[wd]grad|fprop').search # operators and kernels that multiply matrices
+# %% ../nbs/15_speed.ipynb #d6d1fb64
+is_product = re.compile(r'conv(?!ert)|winograd|gemm|(^|:|add|b)mm$|xmma|cutlass|nvjet|[wd]grad|fprop').search # operators and kernels that multiply matrices
 
 # %% ../nbs/15_speed.ipynb #10057c14
 def resident()->int: # bytes
@@ -319,7 +320,7 @@ def peak_memory(f:Callable, # without arguments
     before, _ = torch.cuda.memory_allocated(device), f()
     return torch.cuda.max_memory_allocated(device), before
 
-# %% ../nbs/15_speed.ipynb #b4b5a0d5
+# %% ../nbs/15_speed.ipynb #78f5d53c
 def growth(family:str, # as of `Recipe`
            width:float, # likewise
            batch:int, # likewise
@@ -328,12 +329,13 @@ def growth(family:str, # as of `Recipe`
           )->dict: # bytes: resident after that many minibatches, after four times as many, and peaks
     "What a training on noise holds in memory as it goes on; to be run in a process of its own"
     t, found = fresh_trainer(family, width, batch, 4, device), []
+    on_gpu = lambda: torch.cuda.memory_reserved() if device == 'cuda' else 0
     for n in (steps, 3 * steps):
         for _ in range(n // 4): list(trainer_turn(t))
-        found.append(resident())
-    return dict(after=found[0], later=found[1], peak=highest(), cuda=torch.cuda.max_memory_allocated() if device == 'cuda' else 0)
+        found.append(resident() + on_gpu())
+    return dict(after=found[0], later=found[1], peak=highest(), cuda=torch.cuda.max_memory_reserved() if device == 'cuda' else 0)
 
-# %% ../nbs/15_speed.ipynb #689a2a63
+# %% ../nbs/15_speed.ipynb #11f0c4a3
 @dataclass(frozen=True)
 class Task:
     "A step of the experiments, to be timed"
@@ -341,6 +343,7 @@ class Task:
     items:int # images, codes or samples that one run deals with
     dtype:torch.dtype = torch.float32 # of its matrix products
     work:Work = None # by hand; None: counted
+    where:torch.device = None # where it is computed; None: the notebook's device
 
 def share_of_limit(seconds:float, # of one run
                    w:Work, # what it does
@@ -351,7 +354,7 @@ def share_of_limit(seconds:float, # of one run
     shares = {'matrix products': w.flops / matrix / seconds, 'copies': w.moved / copying / seconds}
     return max(shares.items(), key=lambda kv: kv[1])
 
-# %% ../nbs/15_speed.ipynb #34e314bd
+# %% ../nbs/15_speed.ipynb #69807e7c
 def exponent(sizes, # at least two
              costs, # such as seconds, one for each size
             )->tuple: # the exponent, and the half width of its 95 % interval; not a number for two sizes
@@ -360,7 +363,7 @@ def exponent(sizes, # at least two
     fit = stats.linregress(np.log(sizes), np.log(costs))
     return float(fit.slope), float(stats.t.ppf(.975, len(sizes) - 2) * fit.stderr) if len(sizes) > 2 else float('nan')
 
-# %% ../nbs/15_speed.ipynb #ff02f1bc
+# %% ../nbs/15_speed.ipynb #97429acd
 def launched(n:int, # processes, one thread each
              family:str, # a key of `families`
              images:int=1280, # of the world `street_digits`
@@ -376,7 +379,7 @@ def launched(n:int, # processes, one thread each
         log, = Path(runs).glob('*/log.jsonl')
         return [json.loads(line)['images_per_second'] for line in log.read_text().splitlines()[1:]]
 
-# %% ../nbs/15_speed.ipynb #5e4e33b5
+# %% ../nbs/15_speed.ipynb #f795ac52
 def modelled(step_seconds:float, # of one machine on its own minibatch
              gradient_bytes:int, # averaged at each step
              n:int, # machines
@@ -387,7 +390,26 @@ def modelled(step_seconds:float, # of one machine on its own minibatch
     "The duration of a step of n machines that average by ring all-reduce, without overlap"
     return step_seconds + 2 * (n - 1) / n * gradient_bytes / bandwidth + messages * 2 * (n - 1) * latency
 
-# %% ../nbs/15_speed.ipynb #4717b246
+# %% ../nbs/15_speed.ipynb #9f3b6e0f
+@contextmanager
+def as_one_of_two(sent:list): # is told the bytes of each all-reduce
+    "Compute as one of two processes does, and send nothing"
+    two, note = (lambda: 2), (lambda x, *_: sent.append(x.nbytes))
+    with stand_in('dcgan.models.n_processes', two), stand_in('dcgan.train.n_processes', two), stand_in.object(dist, 'all_reduce', note): yield
+
+def one_of_two(family:str, # as of `Recipe`
+               width:float, # likewise
+               batch:int, # images of this process's own minibatch
+               steps:int, # minibatches of a turn; even
+               device:str='cpu', # cpu or cuda
+              )->Callable: # a system
+    "A process of two that sends nothing, for `in_turn`"
+    t = fresh_trainer(family, width, 2 * batch, steps // 2, device, graphs=False)
+    def turn():
+        with as_one_of_two([]): yield from (t.minibatch(*xy) for xy in t.feed.epoch(torch.randperm(steps * batch), batch))
+    return turn
+
+# %% ../nbs/15_speed.ipynb #74302d9c
 def traffic(family:str, # as of `Recipe`
             width:float, # likewise
             batch:int, # likewise; even
@@ -395,7 +417,6 @@ def traffic(family:str, # as of `Recipe`
            )->list: # bytes of each all-reduce
     "What a process sends on one minibatch, when two share it"
     t, sent = fresh_trainer(family, width, batch, device=device, graphs=False), []
-    two, note = (lambda: 2), (lambda x, *_: sent.append(x.nbytes))
     x, y = next(t.feed.epoch(torch.arange(0, batch, 2), batch))
-    with stand_in('dcgan.models.n_processes', two), stand_in('dcgan.train.n_processes', two), stand_in.object(dist, 'all_reduce', note): t.minibatch(x, y)
+    with as_one_of_two(sent): t.minibatch(x, y)
     return sent

@@ -58,6 +58,14 @@ def test_killed_training_resumes_bit_for_bit(start, run, store, monkeypatch, dev
     assert_equal(tensors, whole.state())
     assert losses(record['history']) == losses(whole.history) and len(whole.history) == 2
 
+@pytest.mark.parametrize('device', [cuda])
+def test_graphs_compute_what_single_updates_do(store, device):
+    def trained(graphs):
+        t = Trainer(Recipe('svhn32', **tiny, schedule='both'), load('streets'), 'unused', device, graphs=graphs)
+        for x, y in t.feed.epoch(torch.arange(128), 16): t.minibatch(x, y)
+        return t.state()
+    for (name, a), b in zip(trained(True).items(), trained(False).values()): torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
+
 # Several processes
 
 def torchrun(run, *args, n=2, each=(script('dcgan-train'),), **options): # `run` or `start`
