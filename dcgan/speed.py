@@ -289,7 +289,7 @@ def top_operators(f:Callable, # without arguments
 # %% ../nbs/15_speed.ipynb #d6d1fb64
 is_product = re.compile(r'conv(?!ert)|winograd|gemm|(^|:|add|b)mm$|xmma|cutlass|nvjet|[wd]grad|fprop').search # operators and kernels that multiply matrices
 
-# %% ../nbs/15_speed.ipynb #10057c14
+# %% ../nbs/15_speed.ipynb #0c1fb2b4
 def resident()->int: # bytes
     "The memory that this process holds now"
     return psutil.Process().memory_info().rss
@@ -307,7 +307,7 @@ def in_process(f:Callable # without arguments; what it refers to is pickled
     if done.returncode: raise RuntimeError(f'the process ended with {done.returncode}: {done.stderr.decode()[-1000:]}')
     return json.loads(done.stdout.splitlines()[-1])
 
-# %% ../nbs/15_speed.ipynb #b34a3d86
+# %% ../nbs/15_speed.ipynb #429f48c6
 def peak_memory(f:Callable, # without arguments
                 device=torch.device('cpu'), # whose memory
                )->tuple: # bytes at the peak, and before `f` began
@@ -320,7 +320,7 @@ def peak_memory(f:Callable, # without arguments
     before, _ = torch.cuda.memory_allocated(device), f()
     return torch.cuda.max_memory_allocated(device), before
 
-# %% ../nbs/15_speed.ipynb #78f5d53c
+# %% ../nbs/15_speed.ipynb #f666f3f5
 def growth(family:str, # as of `Recipe`
            width:float, # likewise
            batch:int, # likewise
@@ -335,7 +335,7 @@ def growth(family:str, # as of `Recipe`
         found.append(resident() + on_gpu())
     return dict(after=found[0], later=found[1], peak=highest(), cuda=torch.cuda.max_memory_reserved() if device == 'cuda' else 0)
 
-# %% ../nbs/15_speed.ipynb #11f0c4a3
+# %% ../nbs/15_speed.ipynb #524b0194
 @dataclass(frozen=True)
 class Task:
     "A step of the experiments, to be timed"
@@ -354,7 +354,7 @@ def share_of_limit(seconds:float, # of one run
     shares = {'matrix products': w.flops / matrix / seconds, 'copies': w.moved / copying / seconds}
     return max(shares.items(), key=lambda kv: kv[1])
 
-# %% ../nbs/15_speed.ipynb #69807e7c
+# %% ../nbs/15_speed.ipynb #bed62469
 def exponent(sizes, # at least two
              costs, # such as seconds, one for each size
             )->tuple: # the exponent, and the half width of its 95 % interval; not a number for two sizes
@@ -363,7 +363,7 @@ def exponent(sizes, # at least two
     fit = stats.linregress(np.log(sizes), np.log(costs))
     return float(fit.slope), float(stats.t.ppf(.975, len(sizes) - 2) * fit.stderr) if len(sizes) > 2 else float('nan')
 
-# %% ../nbs/15_speed.ipynb #97429acd
+# %% ../nbs/15_speed.ipynb #24d63722
 def launched(n:int, # processes, one thread each
              family:str, # a key of `families`
              images:int=1280, # of the world `street_digits`
@@ -379,7 +379,7 @@ def launched(n:int, # processes, one thread each
         log, = Path(runs).glob('*/log.jsonl')
         return [json.loads(line)['images_per_second'] for line in log.read_text().splitlines()[1:]]
 
-# %% ../nbs/15_speed.ipynb #f795ac52
+# %% ../nbs/15_speed.ipynb #7211d5f7
 def modelled(step_seconds:float, # of one machine on its own minibatch
              gradient_bytes:int, # averaged at each step
              n:int, # machines
@@ -390,7 +390,7 @@ def modelled(step_seconds:float, # of one machine on its own minibatch
     "The duration of a step of n machines that average by ring all-reduce, without overlap"
     return step_seconds + 2 * (n - 1) / n * gradient_bytes / bandwidth + messages * 2 * (n - 1) * latency
 
-# %% ../nbs/15_speed.ipynb #9f3b6e0f
+# %% ../nbs/15_speed.ipynb #e635b1eb
 @contextmanager
 def as_one_of_two(sent:list): # is told the bytes of each all-reduce
     "Compute as one of two processes does, and send nothing"
@@ -409,7 +409,7 @@ def one_of_two(family:str, # as of `Recipe`
         with as_one_of_two([]): yield from (t.minibatch(*xy) for xy in t.feed.epoch(torch.randperm(steps * batch), batch))
     return turn
 
-# %% ../nbs/15_speed.ipynb #74302d9c
+# %% ../nbs/15_speed.ipynb #63cf11d0
 def traffic(family:str, # as of `Recipe`
             width:float, # likewise
             batch:int, # likewise; even
