@@ -22,33 +22,47 @@ from torchvision.utils import make_grid
 
 from .core import generator, one_of, seed_of, within
 
-# %% ../nbs/01_models.ipynb #b005ed4a
+# %% ../nbs/01_models.ipynb #d2268fd3
 def n_processes()->int: # 1 when torch.distributed is not in use
     "How many processes train together"
     return dist.get_world_size() if dist.is_initialized() else 1
 
-class _Mean(torch.autograd.Function): # over processes; the gradient of every process's loss flows back to each
-    @staticmethod
-    def forward(ctx, x): return _Mean.over_processes(x)
+def _over_processes(x): # the mean
+    if n_processes() > 1: dist.all_reduce(x := x.clone())
+    return x / n_processes()
 
-    @staticmethod
-    def backward(ctx, g): return _Mean.over_processes(g)
-
-    @staticmethod
-    def over_processes(x): dist.all_reduce(x := x.clone()); return x / n_processes()
+def _wide(v, x): return v.view(-1, *[1] * (x.dim() - 2)) # a value for each map, to go with x
 
 def batch_moments(x:torch.Tensor, # N×C or N×C×H×W
-                 ): # mean and biased variance, C each, over the batch of all processes
+                 ): # mean and biased variance, C each, over the batch of all processes; not to be differentiated through
     "The statistics that batch norm normalises with"
     dims, x = [d for d in range(x.dim()) if d != 1], x.float()
     mean = x.mean(dims)
-    var = (x - mean.view(-1, *[1] * (x.dim() - 2))).square().mean(dims)
+    var = (x - _wide(mean, x)).square().mean(dims)
     if n_processes() == 1: return mean, var
     mean, var = mean.double(), var.double()
-    mean, square = _Mean.apply(torch.stack([mean, var + mean.square()])) # in one message
+    mean, square = _over_processes(torch.stack([mean, var + mean.square()])) # in one message
     return mean.float(), (square - mean.square()).float()
 
-# %% ../nbs/01_models.ipynb #1a660473
+# %% ../nbs/01_models.ipynb #582b722d
+class _SharedNorm(torch.autograd.Function): # batch norm over the batch of all processes
+    @staticmethod
+    def forward(ctx, x, gain, bias, eps):
+        mean, var = batch_moments(x)
+        ctx.save_for_backward(x, gain, mean, var)
+        ctx.eps = eps
+        return F.batch_norm(x, mean, var, gain, bias, eps=eps)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, gain, mean, var = ctx.saved_tensors
+        dx, *sums = torch.ops.aten.native_batch_norm_backward(g, x, gain, mean, var, None, None, False, ctx.eps, [True] * 3)
+        a, b = _over_processes(torch.stack(sums)) * len(mean) / x.numel()
+        scale = (var + ctx.eps).rsqrt()
+        common = _wide(a * scale, x) * x + _wide(b - a * scale * mean, x)
+        return (dx - _wide(scale if gain is None else scale * gain, x) * common).to(x.dtype), *([None, None] if gain is None else sums), None
+
+# %% ../nbs/01_models.ipynb #412bca24
 class BatchNorm(nn.Module):
     "Batch norm with the batch's own statistics in training, and frozen ones in evaluation (§3, released files)"
     def __init__(self,
@@ -61,17 +75,16 @@ class BatchNorm(nn.Module):
 
     def forward(self, x):
         if self.training and n_processes() == 1: return F.batch_norm(x, None, None, self.gain, self.bias, training=True, eps=self.eps)
-        if self.training: return self.normalise(x, *batch_moments(x))
+        if self.training: return _SharedNorm.apply(x, self.gain, self.bias, self.eps)
         if self.frozen is None: raise RuntimeError('batch norm has no frozen statistics: call estimate_statistics(D, images) first')
         return self.normalise(x, *self.frozen)
 
     def normalise(self, x, mean, var):
         scale = (var + self.eps).rsqrt() * (1 if self.gain is None else self.gain)
         shift = (0 if self.bias is None else self.bias) - mean * scale
-        wide = (-1, *[1] * (x.dim() - 2))
-        return (x.float() * scale.view(wide) + shift.view(wide)).to(x.dtype)
+        return (x.float() * _wide(scale, x) + _wide(shift, x)).to(x.dtype)
 
-# %% ../nbs/01_models.ipynb #6630eb4b
+# %% ../nbs/01_models.ipynb #4ccb8c8e
 @dataclass(frozen=True)
 class Layer:
     "One layer as the paper's table would give it"
@@ -86,7 +99,7 @@ class Layer:
         if self.kind == 'dense': return (self.maps, self.grid, self.grid) if self.grid else (self.maps,)
         return (self.maps, *[n * self.s if self.kind == 'deconv' else -(-n // self.s) for n in before[1:]])
 
-# %% ../nbs/01_models.ipynb #3cf43040
+# %% ../nbs/01_models.ipynb #0531d580
 def _operation(layer, before, extra): # extra: inputs that the label adds
     if layer.kind == 'dense': return nn.Linear(int(np.prod(before)) + extra, layer.maps * (layer.grid or 1)**2, bias=layer.bias)
     if layer.kind == 'conv': return nn.Conv2d(before[0] + extra, layer.maps, layer.k, layer.s, layer.k // 2, bias=layer.bias)
@@ -94,7 +107,7 @@ def _operation(layer, before, extra): # extra: inputs that the label adds
 
 _activations = dict(relu=nn.ReLU, leaky=lambda: nn.LeakyReLU(0.2), tanh=nn.Tanh, sigmoid=nn.Sigmoid, none=nn.Identity)
 
-# %% ../nbs/01_models.ipynb #5888049c
+# %% ../nbs/01_models.ipynb #f90872a1
 class Stage(nn.Module):
     "A layer, its batch norm and its activation"
     def __init__(self,
@@ -115,7 +128,7 @@ class Stage(nn.Module):
         x = self.activation(self.norm(self.op(x)))
         return x.unflatten(1, self.shape).contiguous(memory_format=torch.channels_last) if self.layer.grid else x
 
-# %% ../nbs/01_models.ipynb #bf41cea5
+# %% ../nbs/01_models.ipynb #76caf49c
 class Net(nn.Module):
     "A row of stages: a generator or a discriminator of the paper"
     def __init__(self,
@@ -142,7 +155,7 @@ class Net(nn.Module):
         for out in self.outputs(x, y): pass
         return out.squeeze(1) if out.shape[1:] == (1,) else out
 
-# %% ../nbs/01_models.ipynb #b09f9bcb
+# %% ../nbs/01_models.ipynb #c0ebe2ef
 def discriminator(layers, # of `Layer`; the last one gives the logits
                   shape:tuple, # C×H×W
                   norm:bool=True, # with batch norm?
@@ -152,7 +165,7 @@ def discriminator(layers, # of `Layer`; the last one gives the logits
 
 def _generator(layers, z, out, **kw): return Net(layers, (z,), 'relu', out, [i < len(layers) - 1 for i in range(len(layers))], **kw)
 
-# %% ../nbs/01_models.ipynb #bf362c39
+# %% ../nbs/01_models.ipynb #7128df59
 class Given(nn.Module):
     "Latent vectors as they were drawn"
     def forward(self, drawn, x=None): return drawn, 0. # z, and its penalty in G's loss
@@ -169,7 +182,7 @@ latents = dict(
     uniform=Latent(lambda n, z, g: torch.rand(n, z, generator=g) * 2 - 1),
     normal=Latent(lambda n, z, g: torch.randn(n, z, generator=g)))
 
-# %% ../nbs/01_models.ipynb #68c69a28
+# %% ../nbs/01_models.ipynb #b4790ffa
 @dataclass(frozen=True)
 class Family:
     "A pair of networks as the paper describes it"
@@ -190,7 +203,7 @@ class Family:
 def _row(kind, k, *maps_strides): return tuple(Layer(kind, m, k, s) for m, s in maps_strides)
 def _dense(*maps, grid=0): return tuple(Layer('dense', m, grid=grid) for m in maps)
 
-# %% ../nbs/01_models.ipynb #4801bb5d
+# %% ../nbs/01_models.ipynb #24d9f77e
 families = dict(
     lsun64=Family(100, 'uniform', (3, 64, 64),
         G=_dense(1024, grid=4) + _row('deconv', 5, (512, 2), (256, 2), (128, 2), (3, 2)),
@@ -208,7 +221,7 @@ families = dict(
         G=_dense(1024, 1024) + _dense(1, grid=28),
         D=_dense(1024, 1024, 1)))
 
-# %% ../nbs/01_models.ipynb #a6f631d4
+# %% ../nbs/01_models.ipynb #087e47d3
 def _widened(layers, width): return [*(replace(l, maps=max(1, round(l.maps * width))) for l in layers[:-1]), layers[-1]]
 
 @torch.no_grad()
@@ -221,14 +234,14 @@ def initialise(net:nn.Module, # changed in place
         else: p.normal_(float(name.endswith('gain')), 0.02, generator=g)
     return net
 
-# %% ../nbs/01_models.ipynb #4c9ca8cd
+# %% ../nbs/01_models.ipynb #eb1951a4
 def _spectral(net, seed):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of('spectral', seed))
         for stage in net.stages: spectral_norm(stage.op)
     return net
 
-# %% ../nbs/01_models.ipynb #bc06e1d7
+# %% ../nbs/01_models.ipynb #fda1a039
 def build(family:str, # a key of `families`
           width:float=1., # 1 is the paper's
           seed:int=0, # of the weights
@@ -244,7 +257,7 @@ def build(family:str, # a key of `families`
     D = initialise(discriminator(_widened(f.D, width), f.shape, not f.spectral, **kw), generator('D', seed))
     return G, _spectral(D, seed) if f.spectral else D
 
-# %% ../nbs/01_models.ipynb #432d2e51
+# %% ../nbs/01_models.ipynb #ff2bcbe6
 def n_parameters(net:nn.Module)->int: # count
     "The number of trainable values"
     return sum(p.numel() for p in net.parameters())
@@ -254,7 +267,7 @@ def n_features(net:Net, # a discriminator
     "The length of the feature vector: every convolution max-pooled to a grid (§5.1)"
     return sum(s.layer.maps for s in net.stages if s.layer.kind == 'conv') * grid**2
 
-# %% ../nbs/01_models.ipynb #2d4c6d21
+# %% ../nbs/01_models.ipynb #f08fc688
 def architecture(net:Net)->list: # of dicts: layer, batch norm, output, parameters
     "The layers of a network as the rows of a table"
     words = lambda l: l.kind if l.kind == 'dense' else f'{l.kind} {l.k}×{l.k}, stride {l.s}'
@@ -262,7 +275,7 @@ def architecture(net:Net)->list: # of dicts: layer, batch norm, output, paramete
     return [dict(layer=words(s.layer), norm=norm(s), activation=type(s.activation).__name__, output='×'.join(map(str, s.shape)),
                  parameters=f'{n_parameters(s):,}') for s in net.stages]
 
-# %% ../nbs/01_models.ipynb #a0bbf1e1
+# %% ../nbs/01_models.ipynb #360d88ac
 def draw_block(ax, x, shape): # a block for C×H×W, or a bar for units; returns the x where it ends
     maps, size = shape[0], shape[1] if len(shape) > 1 else 24
     w, h, slant = 4 * np.log2(maps + 1) if len(shape) > 1 else 4, size, size / 3 if len(shape) > 1 else 0
@@ -272,7 +285,7 @@ def draw_block(ax, x, shape): # a block for C×H×W, or a bar for units; returns
     ax.text(x + w/2, -h/2 - 3, '×'.join(map(str, shape)), ha='center', va='top', fontsize=8)
     return x + w + slant
 
-# %% ../nbs/01_models.ipynb #300b7b7d
+# %% ../nbs/01_models.ipynb #84b07315
 def draw_network(net:Net # any family's G or D
                 ): # a matplotlib figure
     "The network as the paper's Fig. 1 draws it"
@@ -286,7 +299,7 @@ def draw_network(net:Net # any family's G or D
     ax.set_aspect('equal'), ax.axis('off')
     return fig
 
-# %% ../nbs/01_models.ipynb #fecf4bac
+# %% ../nbs/01_models.ipynb #b9687dbe
 @torch.no_grad()
 def sample(G:Net, # a generator, in training mode
            z:torch.Tensor, # N×z, as G's latent draws them
@@ -299,7 +312,7 @@ def sample(G:Net, # a generator, in training mode
     parts = zip(z.chunk(n), [None] * n if y is None else y.chunk(n))
     return torch.cat([G(G.latent(a.to(device))[0], None if b is None else b.to(device)).float().cpu() for a, b in parts])
 
-# %% ../nbs/01_models.ipynb #972ba01f
+# %% ../nbs/01_models.ipynb #d1ea79bf
 def tiles(x:torch.Tensor, # N×C×H×W in [low, 1]
           low:float=-1., # what is drawn black
           nrow:int=10, # images a row
@@ -307,7 +320,7 @@ def tiles(x:torch.Tensor, # N×C×H×W in [low, 1]
     "Images side by side"
     return make_grid((x - low) / (1 - low), nrow=nrow, padding=1).permute(1, 2, 0).clamp(0, 1)
 
-# %% ../nbs/01_models.ipynb #6991e0b9
+# %% ../nbs/01_models.ipynb #4e50c9db
 def _from_theano(op, array):
     return torch.from_numpy(array.T.copy() if isinstance(op, nn.Linear) else array[:, :, ::-1, ::-1].copy())
 
@@ -315,7 +328,7 @@ def _to_theano(op): # the inverse, for the tests of other notebooks too
     weight = op.weight.detach().numpy()
     return weight.T.copy() if isinstance(op, nn.Linear) else weight[:, :, ::-1, ::-1].copy()
 
-# %% ../nbs/01_models.ipynb #86ebdb63
+# %% ../nbs/01_models.ipynb #7aa5ad73
 def _fill(tensor, array, what):
     if tuple(tensor.shape) != tuple(array.shape):
         raise ValueError(f'{what} holds {tuple(array.shape)}, the network wants {tuple(tensor.shape)}: '
@@ -328,7 +341,7 @@ def _parts(folder, stem): # number → file
     if len({f.name.split('_')[0] for f in files}) > 1: raise ValueError(f'{folder} holds several epochs of {stem}: leave one there')
     return {int(f.stem.rsplit('_', 1)[1]): f for f in files}
 
-# %% ../nbs/01_models.ipynb #9e32fd42
+# %% ../nbs/01_models.ipynb #201eb922
 @torch.no_grad()
 def load_released(net:Net, # the same family at width 1; changed in place
                   folder, # one that holds the released parts
@@ -346,7 +359,7 @@ def load_released(net:Net, # the same family at width 1; changed in place
         number = mine.stop
     return len(net.stages)
 
-# %% ../nbs/01_models.ipynb #52842870
+# %% ../nbs/01_models.ipynb #4c8966bb
 def released_discriminator(family:str, # svhn32 or imagenet32
                            root, # folder below which the released networks lie
                           )->Net: # its whole layers, from the first on
