@@ -122,7 +122,7 @@ def execute(notebook:str, # such as '05_svhn'
 
 # %% ../nbs/00c_figures.ipynb #27c6e9e9
 laptop_minutes = {'01_models': .3, '02a_metrics': 1.7, '02b_dedup': 4.1, '03_lsun': 12.7, '04_cifar10': 11.6, '05_svhn': 8.5, '06_walks': 1.1, '07_guided': 2.3,
-                  '08_forget': 1.8, '09_faces': 7.2, '10_mnist': 6.9, '10a_explorer': .7, '11_large_images': 6.9, '12_turing': 8.3, '13_deligan': 7.3, '14_claims': .3}
+                  '08_forget': 1.8, '09_faces': 7.2, '10_mnist': 6.9, '10a_explorer': .7, '11_large_images': 6.9, '12_turing': 8.3, '13_deligan': 7.3, '14_claims': .3, '15_speed': 7.8}
 
 def forecast(names:list, # of notebooks
              scale:str, # smoke, laptop or paper
