@@ -6,7 +6,7 @@
 __all__ = ['laptop_rates', 'pictures', 'bedroom_recipe', 'trained', 'collapse']
 
 # %% ../nbs/03_lsun.ipynb #f2d28d2a
-import math
+import functools, math
 
 import torch
 import torch.nn as nn
@@ -18,6 +18,7 @@ from .train import Recipe, Trainer, train
 from .worlds import worlds
 
 # %% ../nbs/03_lsun.ipynb #4a91a5dc
+@functools.cache
 def pictures(name:str, # of a set of the store, or a world
              scale:str='laptop', # a resolved scale
              n:int=None, # training images of a world; None: what the scale says, LSUN's number at `paper`

@@ -74,10 +74,19 @@ class BatchNorm(nn.Module):
         self.gain, self.bias = (nn.Parameter(torch.ones(maps)), nn.Parameter(torch.zeros(maps))) if affine else (None, None)
 
     def forward(self, x):
-        if self.training and n_processes() == 1: return F.batch_norm(x, None, None, self.gain, self.bias, training=True, eps=self.eps)
+        if self.training and n_processes() == 1: return F.batch_norm(x, None, None, *self._affine(x), training=True, eps=self.eps)
         if self.training: return _SharedNorm.apply(x, self.gain, self.bias, self.eps)
         if self.frozen is None: raise RuntimeError('batch norm has no frozen statistics: call estimate_statistics(D, images) first')
         return self.normalise(x, *self.frozen)
+
+    def _affine(self, x): # in float32 always: torch then keeps the statistics of a bf16 batch in float32 too
+        if self.gain is not None: return self.gain, self.bias
+        one = torch.ones(x.shape[1], device=x.device)
+        return one, torch.zeros_like(one)
+
+    def _apply(self, f, recurse=True): # frozen statistics go where the network goes
+        if self.frozen is not None: self.frozen = tuple(map(f, self.frozen))
+        return super()._apply(f, recurse)
 
     def normalise(self, x, mean, var):
         scale = (var + self.eps).rsqrt() * (1 if self.gain is None else self.gain)
@@ -305,12 +314,13 @@ def sample(G:Net, # a generator, in training mode
            z:torch.Tensor, # N×z, as G's latent draws them
            y:torch.Tensor=None, # N labels of a conditional family
            batch:int=128, # most images that share their batch statistics
-          )->torch.Tensor: # N×C×H×W float32 on the CPU, as G scales them
+           to='cpu', # the device that they are wanted on
+          )->torch.Tensor: # N×C×H×W float32, as G scales them
     "Images from latent vectors"
     if len(z) < 2: raise ValueError('batch norm needs a batch: sample at least 2 latent vectors')
     device, n = next(G.parameters()).device, -(-len(z) // batch)
     parts = zip(z.chunk(n), [None] * n if y is None else y.chunk(n))
-    return torch.cat([G(G.latent(a.to(device))[0], None if b is None else b.to(device)).float().cpu() for a, b in parts])
+    return torch.cat([G(G.latent(a.to(device))[0], None if b is None else b.to(device)).float().to(to) for a, b in parts])
 
 # %% ../nbs/01_models.ipynb #d1ea79bf
 def tiles(x:torch.Tensor, # N×C×H×W in [low, 1]

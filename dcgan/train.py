@@ -101,8 +101,8 @@ class Recipe:
 @patch
 def rate(self:Recipe, epoch:int # counted from 0
         )->float: # Adam's learning rate
-    "The learning rate of an epoch: constant, then falling linearly towards 0 in the last `decay_epochs`"
-    return self.lr * min(1., (self.epochs - epoch) / (self.decay_epochs + 1))
+    "The learning rate of an epoch: constant, then falling linearly from full to 1 / `decay_epochs` in the last `decay_epochs` (release)"
+    return self.lr * min(1., (self.epochs - epoch) / max(1, self.decay_epochs))
 
 # %% ../nbs/02_train.ipynb #f2763217
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def told(record)->dict: # its fields, nested
 def key_of(recipe:Recipe, data:ImageSet, measure:Measure=None)->str: # 16 hex digits
     "The name under which a training is kept: a hash of all that decides its result"
     watched = None if measure is None else (measure.name, measure.every, measure.inputs)
-    decides = ['dcgan.train 1', told(recipe), told(families[recipe.family]), data.fingerprint, watched]
+    decides = ['dcgan.train 2', told(recipe), told(families[recipe.family]), data.fingerprint, watched]
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 # %% ../nbs/02_train.ipynb #14f66cba
@@ -157,6 +157,7 @@ class Trainer:
         self.history, self.feed, self.updates = [], Feed(data, self.device), {}
         self.made = dict(device=device_name(self.device.type), processes=n_processes(), versions=versions(), commit=commit())
         self.graphs = graphs and self.device.type == 'cuda' and n_processes() == 1
+        self.save_every, self.saved, self.saving = 1, time.time(), 1. # see `_is_due`: when the last checkpoint was written, and how long that took
 
 # %% ../nbs/02_train.ipynb #33a8a43e
 @patch
@@ -236,7 +237,7 @@ def state(self:Trainer)->dict: # name → tensor, not a copy
 class _Graphed:
     "An update recorded as a CUDA graph, replayed on static inputs"
     def __init__(self, update, inputs, state):
-        self.inputs, saved = [i.clone() for i in inputs], {k: v.clone() for k, v in state.items()}
+        self.inputs, saved, drawn = [i.clone() for i in inputs], {k: v.clone() for k, v in state.items()}, torch.cuda.get_rng_state()
         (side := torch.cuda.Stream()).wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3): update(*self.inputs)
@@ -244,6 +245,7 @@ class _Graphed:
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, capture_error_mode='thread_local'): update(*self.inputs)
         for k, v in state.items(): v.copy_(saved[k])
+        torch.cuda.set_rng_state(drawn)
 
     def __call__(self, *inputs):
         for static, new in zip(self.inputs, inputs): static.copy_(new, non_blocking=True)
@@ -281,12 +283,18 @@ def check_finite(self:Trainer):
 @patch
 def save(self:Trainer, name:str='checkpoint'): # file name without ending
     "Write the whole state atomically; the first process writes"
+    began = time.time()
     self.check_finite(), self.losses()
     if not is_first(): return
     meta = dict(recipe=asdict(self.recipe), epoch=self.epoch, step=self.step, history=self.history, made=self.made)
     with atomic_path(self.folder/f'{name}.safetensors') as path:
         save_file({k: v.contiguous() for k, v in self.state().items()}, path, dict(trainer=json.dumps(meta)))
     with atomic_path(self.folder/'log.jsonl') as path: path.write_text(''.join(json.dumps(h) + '\n' for h in self.history))
+    self.saved, self.saving = time.time(), time.time() - began
+
+@patch
+def _is_due(self:Trainer): # is a checkpoint? after so many minibatches, or by default when 20 times as long has passed as the last one took
+    return self.step % self.save_every == 0 if self.save_every else time.time() - self.saved > 20 * self.saving
 
 # %% ../nbs/02_train.ipynb #b9b37fac
 def read_checkpoint(path # a .safetensors file
@@ -339,18 +347,25 @@ def _crop(self:Trainer, x, k): # the k-th minibatch
     return x[..., top:top + height, left:left + width].contiguous()
 
 # %% ../nbs/02_train.ipynb #f873d77d
+def _seed(device, seed): # what an update may draw from; torch.manual_seed takes half a millisecond, since it looks for every kind of device
+    torch.default_generator.manual_seed(seed)
+    if device.type == 'cuda': torch.cuda.manual_seed(seed)
+
+def _sent(x, device): # without waiting for the device
+    return x.pin_memory().to(device, non_blocking=True) if device.type == 'cuda' else x
+
 @patch
 def minibatch(self:Trainer,
               x:torch.Tensor, # this process's share of the images, uint8
               y:torch.Tensor=None): # their labels
     "What the schedule says to update on one minibatch; then the position moves on"
     r, k = self.recipe, self.epoch * self.steps + self.step
-    torch.manual_seed(seed_of('step', r.seed, k, process()))
+    _seed(self.device, seed_of('step', r.seed, k, process()))
     turn, x, resting = schedules[r.schedule][k % len(schedules[r.schedule])], self._crop(x, k), set()
     for i, which in enumerate(turn):
         if which in resting: continue
         draw = generator('z', r.seed, k, which * (1 + turn[:i].count(which))) # 'G' for the first update, 'GG' for the second
-        z = latents[r.latent](r.batch, self.family.z, draw)[process()::n_processes()].to(self.device)
+        z = _sent(latents[r.latent](r.batch, self.family.z, draw)[process()::n_processes()], self.device)
         self._update(which, *((x, z, y) if self.needs_labels else (x, z)))
         if r.stop and self.won >= r.stop: resting.add(which)
     self.step += 1
@@ -375,7 +390,7 @@ def end_epoch(self:Trainer,
     self.epoch, self.step = self.epoch + 1, 0
     for s in self.sums.values(): s.zero_()
     self._observe()
-    self.save()
+    if self.epoch >= self.recipe.epochs or self._is_due(): self.save()
 
 # %% ../nbs/02_train.ipynb #c2d20dd6
 @patch
@@ -404,13 +419,13 @@ def _set_rate(self:Trainer):
         else: group['lr'] = rate
 
 @patch
-def _run_epoch(self:Trainer, bar, save_every):
+def _run_epoch(self:Trainer, bar):
     self._set_rate()
     began, first = time.time(), self.step
     for x, y in self.feed.epoch(self._order(), self.recipe.batch // n_processes()):
         self.minibatch(x, y)
         bar.update()
-        if self.step % save_every == 0 and self.step < self.steps: self.save()
+        if self.step < self.steps and self._is_due(): self.save()
     self.end_epoch(time.time() - began, self.steps - first)
 
 # %% ../nbs/02_train.ipynb #d519db21
@@ -426,17 +441,20 @@ def _check_together(self:Trainer):
 # %% ../nbs/02_train.ipynb #d258759e
 @patch
 def fit(self:Trainer,
-        save_every:int=500, # minibatches between checkpoints within an epoch; each epoch ends with one
+        save_every:int=None, # minibatches between checkpoints within an epoch, which then ends with one; None: as often as takes a twentieth of the time
         progress:bool=True, # show a bar?
        )->Trainer: # itself
     "Train to the recipe's last epoch, from the newest checkpoint if there is one"
     if (self.folder/'checkpoint.safetensors').exists(): self.restore()
     self._check_together()
+    self.save_every = save_every or (500 if n_processes() > 1 else None)
     total, done = self.recipe.epochs * self.steps, self.epoch * self.steps + self.step
     with tqdm(total=total, initial=done, unit='batch', desc=self.recipe.family, leave=False, disable=not (progress and is_first())) as bar:
         while self.epoch < self.recipe.epochs:
-            self._run_epoch(bar, save_every)
+            self._run_epoch(bar)
             bar.set_postfix({k: v for k, v in self.history[-1].items() if k.startswith('loss')}, epoch=self.epoch)
+    self.updates.clear() # graphs hold memory, gradients in it
+    for net in self.nets.values(): net.zero_grad(set_to_none=True)
     return self
 
 # %% ../nbs/02_train.ipynb #48b7025f
