@@ -182,3 +182,14 @@ def test_released_discriminator_has_its_row(papermill, pretended, monkeypatch):
     monkeypatch.setenv('DCGAN_WEIGHTS', weights)
     rows, _ = table2(papermill())
     assert rows["the authors' released D + L2-SVM"]['source'] == 'measured'
+
+# Run from elsewhere
+
+def test_a_notebook_leaves_another_nbdev_project_alone(run, repository, sandbox):
+    (sandbox/'settings.ini').write_text('[DEFAULT]\nlib_name = theirs\nlib_path = theirs\nnbs_path = nbs\n')
+    (sandbox/'theirs').mkdir()
+    (sandbox/'theirs/core.py').write_text('# mine\n')
+    subprocess.run(['git', 'init', '-q'], check=True)
+    done = run('papermill', repository/'nbs/00_core.ipynb', 'out.ipynb', cwd=sandbox)
+    assert done.returncode == 0, done.stderr
+    assert contents(sandbox/'theirs') == {'core.py': b'# mine\n'}
