@@ -21,9 +21,11 @@ def turing_family(size:int, # side of the images, pixels: a power of two, 8 or m
     "A DCGAN whose discriminator is an encoder and a small judge, with spectral normalisation (T-GANs)"
     if size < 8 or size & (size - 1): raise ValueError(f'size is {size!r}: it must be a power of two, 8 or more')
     maps = [64 * 2**i for i in range(size.bit_length() - 3)]
-    conv, dense = (lambda m: Layer('conv', m, 5, 2, bias=True)), (lambda m: Layer('dense', m, bias=True))
-    G = (Layer('dense', maps[-1], grid=4), *(Layer('deconv', m, 5, 2) for m in [*maps[-2::-1], 3]))
-    return Family(100, 'normal', (3, size, size), G=G, D=(*map(conv, maps), dense(512), dense(1)), spectral=True)
+    G = [Layer('dense', maps[-1], grid=4), *(Layer('deconv', m, 5, 2) for m in [*maps[-2::-1], 3])]
+    first, *others = maps if size <= 64 else maps[1:]
+    E = [Layer('conv', first, 5, 2, bias=True), *(Layer('conv', m, 5, 2, norm=True) for m in others)]
+    T = [Layer('dense', 512, bias=True, pool=True), Layer('dense', 1)]
+    return Family(100, 'normal', (3, size, size), G=(*G,), D=(*E, *T), spectral=True)
 
 families.update({f'turing{size}': turing_family(size) for size in (32, 64, 128, 256)})
 
@@ -34,15 +36,15 @@ def _parts(D): # stages of the encoder, and of the judge
 
 def encode(D:Net, # a discriminator that ends in dense layers
            x:torch.Tensor, # N×C×H×W
-          )->torch.Tensor: # N×F
-    "E(x): what the convolutions see"
+          )->torch.Tensor: # N×C×H×W: C maps
+    "E(x): the maps of the last convolution"
     for stage in _parts(D)[0]: x = stage(x)
-    return x.flatten(1).float()
+    return x.float()
 
 def judge(D:Net, # the same
-          e:torch.Tensor, # N×F: an encoding, or the difference of two
+          e:torch.Tensor, # N×C×H×W: an encoding, or the difference of two
          )->torch.Tensor: # N logits
-    "What the dense layers make of it"
+    "The logit of the dense layers, which see each map's mean"
     for stage in _parts(D)[1]: e = stage(e)
     return e.squeeze(1).float()
 
