@@ -59,8 +59,8 @@ def export_library():
     "Export the notebooks to the library, if run in a checkout of this project that can be written to"
     root = checkout()
     if root is None or not os.access(root/'dcgan', os.W_OK) or os.environ.get('IN_TEST'): return
-    from nbdev import nbdev_export as export
-    export()
+    from nbdev import nbdev_export
+    nbdev_export.__wrapped__() # its command line would read the kernel's arguments
 
 # %% ../nbs/00_core.ipynb #437a0b1e
 def _root(variable, default): return Path(os.environ.get(variable) or project_root()/default)
