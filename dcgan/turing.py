@@ -39,14 +39,16 @@ def encode(D:Net, # a discriminator that ends in dense layers
            x:torch.Tensor, # N×3×H×W
           )->torch.Tensor: # N×C×h×w
     "E(x): the maps of the last convolution"
-    for stage in _parts(D)[0]: x = stage(x)
+    for stage in _parts(D)[0]:
+        x = stage(x)
     return x.float()
 
 def judge(D:Net, # the same
           e:torch.Tensor, # N×C×h×w: an encoding, or the difference of two
          )->torch.Tensor: # N logits
     "The logit of the dense layers"
-    for stage in _parts(D)[1]: e = stage(e)
+    for stage in _parts(D)[1]:
+        e = stage(e)
     return e.squeeze(1).float()
 
 # %% ../nbs/12_turing.ipynb #a68e0dd7
@@ -92,7 +94,8 @@ def equivalence(low:float, # end of the interval of a ratio
                 margin:float=1.25, # ratios from 1 / margin to margin count as equal
                )->str: # supported, contradicted or undecided
     "Are two things equal, as far as an interval of their ratio tells?"
-    if 1 / margin < low and high < margin: return 'supported'
+    if 1 / margin < low and high < margin:
+        return 'supported'
     return 'contradicted' if high < 1 / margin or low > margin else 'undecided'
 
 # %% ../nbs/12_turing.ipynb #25e4e2a4
@@ -102,7 +105,8 @@ def reached(x, y, # the points of a curve
     "The x at which a curve first comes down to a level"
     y = np.minimum.accumulate(y)
     i = int(np.argmax(y <= level))
-    if y[i] > level: return np.inf
+    if y[i] > level:
+        return np.inf
     return float(x[i]) if i == 0 else float(np.interp(level, [y[i], y[i - 1]], [x[i], x[i - 1]]))
 
 def speedup(one, other # (x, y): the points of two curves
