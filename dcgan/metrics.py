@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['defects', 'feature_setting', 'n_look', 'ImageNetFeatures', 'imagenet_features', 'perceptual', 'embed', 'embed_once',
            'kid', 'fid', 'nearest', 'covered', 'precision_recall', 'repeated', 'fid_and_floor', 'compare', 'evaluate',
-           'checkerboard', 'overlay', 'blur', 'jpeg', 'acceptance', 'accept', 'classifier', 'classifier_error',
+           'checkerboard', 'double_exposure', 'blur', 'jpeg', 'acceptance', 'accept', 'classifier', 'classifier_error',
            'classifier_epoch', 'fit_classifier', 'FeatureNet', 'feature_network', 'mean_interval', 't_interval',
            'verdict', 'claim_row', 'wilson', 'memorisation', 'as_given', 'generate', 'watch_validation', 'watch_kid',
            'look_every']
@@ -35,7 +35,7 @@ from .train import Measure, digest, kept, told
 # %% ../nbs/02a_metrics.ipynb #4d5ea4c7
 def _fold_batch_norm(net):
     for part in (net, *net._blocks):
-        conv = None
+        conv, part._swish.inplace = None, True # `_swish` is a ReLU6
         for name, layer in list(part.named_children()):
             if isinstance(layer, nn.Conv2d): conv = name
             if not isinstance(layer, nn.BatchNorm2d): continue
@@ -207,7 +207,7 @@ def checkerboard(x:torch.Tensor, strength:float=.5): # uint8 N×C×H×W; on a sc
     board = 1. - 2 * ((i + j) % 2) # H×W
     return (x + 127.5 * strength * board).round().clamp(0, 255).byte()
 
-def overlay(x:torch.Tensor): # uint8 N×C×H×W
+def double_exposure(x:torch.Tensor): # uint8 N×C×H×W
     "The mean of each image and the next one"
     return ((x.float() + x.roll(-1, 0)) / 2).round().byte()
 
@@ -219,7 +219,7 @@ def jpeg(x:torch.Tensor, quality:int=10): # uint8 N×C×H×W; 1 to 100
     "Images after JPEG compression"
     return torch.stack([decode_jpeg(encode_jpeg(image, quality)) for image in x])
 
-defects = dict(checkerboard=checkerboard, overlay=overlay, blur=blur, JPEG=jpeg)
+defects = dict(checkerboard=checkerboard, overlay=double_exposure, blur=blur, JPEG=jpeg)
 
 # %% ../nbs/02a_metrics.ipynb #80bb0d4f
 def _damaged_sets(X, labels, order): # of one split: A, and defect → (undamaged, damaged)
