@@ -58,6 +58,7 @@ class ImageNetFeatures(nn.Module):
         super().__init__()
         net, sha = _pretrained()
         self.net = _fold_batch_norm(net).to(device, memory_format=torch.channels_last)
+        self.batch = 16 if torch.device(device).type == 'cpu' else 500
         self.name = f'EfficientNet-Lite0 of ImageNet at {self.size} px, weights {sha}'
 
     @torch.no_grad()
@@ -82,11 +83,11 @@ def perceptual(scale:str='laptop', seed:int=0, device='cpu'): # the first two ar
 @torch.no_grad()
 def embed(net:nn.Module, # from uint8 images to N×F
           images, # N×C×H×W, uint8: an `ImageSet` or a tensor
-          batch:int=None, # images at a time; None: 16 on a CPU, 500 on a GPU
+          batch:int=None, # images at a time; None: the network's `batch`, else 250
          )->torch.Tensor: # N×F float32 on the CPU
     "The features of images, in batches on the network's device"
     device = next((p.device for p in net.parameters()), torch.device('cpu'))
-    batch = batch or (500 if device.type == 'cuda' else 16)
+    batch = batch or getattr(net, 'batch', 250)
     parts = (images[i:i + batch].to(device) for i in range(0, len(images), batch))
     return torch.cat([net(x).float().cpu() for x in parts])
 
