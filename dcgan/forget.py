@@ -56,10 +56,10 @@ def layer_maps(G:Net, # a generator
                layer:int=window_layer, # counted from the pixels, which are -1
               )->torch.Tensor: # N×C×H×W float32 on the CPU
     "The feature maps of a layer while `sample` draws z (§6.3.1)"
-    kept = []
-    with _hooked(G, layer, lambda out: kept.append(out.float().cpu())):
+    found = []
+    with _hooked(G, layer, lambda out: found.append(out.float().cpu())):
         sample(G, z)
-    return torch.cat(kept)
+    return torch.cat(found)
 
 # %% ../nbs/08_forget.ipynb #66861684
 def drop(G:Net, # a generator
