@@ -87,15 +87,17 @@ def blobs(centres:list, # of (x, y) in [-1, 1]
     return ImageSet(f"{k} blob{'s' * (k > 1)}", 'train', to_uint8(x)[:, :, None, None],
                     note='points of a procedural world', world=True)
 
-# %% ../nbs/13_deligan.ipynb #d6e83fbd
+# %% ../nbs/13_deligan.ipynb #5adbb115
 class Row(nn.Module):
     "Modules one after another, as a network of points: it takes labels and ignores them"
     def __init__(self, *modules):
         super().__init__()
         self.layers = nn.Sequential(*modules)
 
-    def forward(self, x, y=None): return self.layers(x)
+    def forward(self, x, y=None):
+        return self.layers(x)
 
+# %% ../nbs/13_deligan.ipynb #7b2226e9
 @torch.no_grad()
 def linear(inputs:int, units:int, # of the layer
            g:torch.Generator, # source of the numbers
@@ -212,7 +214,7 @@ def inception_score(p:torch.Tensor # N×K class posteriors
     p = _posteriors(p)
     return float((torch.special.entr(p.mean(0)).sum() - torch.special.entr(p).sum(1).mean()).exp())
 
-# %% ../nbs/13_deligan.ipynb #403362a3
+# %% ../nbs/13_deligan.ipynb #5865ad6d
 def _pairwise_kl(p): # N×K → the mean of KL(pᵢ, pⱼ) over i ≠ j
     n, logs = len(p), p.clamp(min=1e-16).log()
     return (n * (p * logs).sum() - p.sum(0) @ logs.sum(0)) / (n * (n - 1))
@@ -223,7 +225,8 @@ def modified_inception_score(p:torch.Tensor # N×K class posteriors
     p = _posteriors(p)
     classes = [p[p.argmax(1) == k] for k in range(p.shape[1])]
     scores = [_pairwise_kl(q).exp() for q in classes if len(q) > 1]
-    if not scores: raise ValueError(f'no class has two of the {len(p)} images: give more images')
+    if not scores:
+        raise ValueError(f'no class has two of the {len(p)} images: give more images')
     return float(torch.stack(scores).mean())
 
 # %% ../nbs/13_deligan.ipynb #059469fa
