@@ -229,18 +229,18 @@ def less(a:Callable, b:Callable): # readings
         return Found(d, d - down, d + up, over, trainings, df, said=_subtracted(p, q))
     return find
 
-# %% ../nbs/14_claims.ipynb #e78b25e8
+# %% ../nbs/14_claims.ipynb #3067273a
 def _numbers_in(text): return [float(x) for x in re.findall(r'-?\d+\.?\d*', text)]
 
 def printed(claim:str, # the row's claim; `*` stands for anything
-            ratio:bool=False, # is its interval that of a ratio?
+            of:str, # what its n counts
+            ratio:bool=False, # is it a ratio?
            ):
-    "Reads a row of a table of claims about training"
+    "Reads a row of a table of claims"
     def find(kept, name=''):
         r = [r for r in kept['rows'] if fnmatchcase(r['claim'], claim)][0]
         low, high = _numbers_in(r['95 % interval']) or [math.nan] * 2
-        over = '1 training' if r['n'] == 1 else f"{r['n']} trainings"
-        return Found(_numbers_in(r['measured'])[0], low, high, over, r['n'], r['n'] - 1, ratio)
+        return Found(_numbers_in(r['measured'])[0], low, high, f"{r['n']} {of}", ratio=ratio)
     return find
 
 # %% ../nbs/14_claims.ipynb #21382887
@@ -274,7 +274,7 @@ class Claim:
         if not self.read:
             raise ValueError(f'{self.text!r} has neither an entry nor a reason why')
 
-# %% ../nbs/14_claims.ipynb #0c1bc38c
+# %% ../nbs/14_claims.ipynb #dc3b81cb
 def measure(entry:Entry,
             runs:list, # as of `kept_at`, at one scale
             name:str='', # of a data set
@@ -287,7 +287,8 @@ def measure(entry:Entry,
         return found._replace(over=f'{found.over}; one training')
     if entry.about == 'data' or found.trainings > 1:
         return found
-    over_runs = student([entry.find(r, name).value for r in runs], 'trainings')
+    values = [entry.find(r, name).value for r in runs]
+    over_runs = student(values, 'trainings', found.ratio)
     return over_runs._replace(said=found.said) if len(runs) == 1 else over_runs
 
 # %% ../nbs/14_claims.ipynb #6f629237
@@ -478,18 +479,18 @@ claims += [
     Claim('§5.2', 'Fewer errors than nearest neighbours in pixels, points', '77.93', [_neighbours]),
     *map(_below, _table2)]
 
-# %% ../nbs/14_claims.ipynb #a917f062
+# %% ../nbs/14_claims.ipynb #ace12ce5
 def _less_ends(way, key, part): # what midpoints have, less that part of what the ends have
     def less_part(r): return r[way][key] - part * r['ends'][key]
     return mean(lambda kept, name: [less_part(r) for r in kept['repeats'][name]])
 
 def _half_way(way, key, part, more): # an entry
     find, control = (_less_ends(w, key, part) for w in (way, 'overlaid ends'))
-    what = f"{way}, {dict(fid='FID').get(key, key)} less {part} times the ends'"
+    what = f"{way}, {dict(kid='KID').get(key, key)} less {part} times the ends'"
     return given('walks', find, more=more, what=what, each=True, control=control)
 
 _ways = [_half_way(way, *key) for way in ('linear', 'spherical')
-         for key in (('fid', 1.1, False), ('precision', .9, True))]
+         for key in (('kid', 1.1, False), ('precision', .9, True))]
 _steps = row('{data}: largest / mean step, linear walks', 'walks')
 
 # %% ../nbs/14_claims.ipynb #07aee74c
@@ -653,10 +654,10 @@ claims += [
     Claim('§8.1', 'Batch norm serves better without scale and bias, points of error',
           'better for both models', [e for k in _affine for e in _better(k, _affine[k])])]
 
-# %% ../nbs/14_claims.ipynb #65deba05
+# %% ../nbs/14_claims.ipynb #0e001606
 def _cppn(text, begins, mark=0., more=True, ratio=False): # by either contest
     return Claim('large images', text, '', [
-        Entry('cppn_claims', printed(f'{begins}*: {kind}', ratio), mark, more, what)
+        Entry('cppn_claims', printed(f'{begins}*: {kind}', 'trainings', ratio), mark, more, what)
         for kind, what in dict(source="the source's contest", ours='our variant').items()])
 
 claims += [
@@ -670,14 +671,14 @@ claims += [
           'Longer training gives less', 1, more=False, ratio=True),
     _cppn('Width 4 struggles: read as intended, width 6 less width 4', 'Width 4 struggles')]
 
-# %% ../nbs/14_claims.ipynb #0c2c46da
+# %% ../nbs/14_claims.ipynb #15b8c43c
 reasons = {'Class labels force the generator to make all digits': '11_large_images always has them',
            'A deep and thin network draws more than a shallow, wide one': untried,
            'Large initial weights make drawings more interesting': untried,
            'A large drawing holds more than a small one enlarged': 'all functions of x and y do'}
-_any_size = Entry('cppn_claims', printed('The same vector*'), .5)
+_any_size = given('cppn_claims', printed('The same vector*', 'vectors'), .5)
 claims += [
-    Claim('large images', 'A vector gives the same digit at any size: share read alike', '',
+    Claim('large images', "This G's vector gives the same digit at any size: share read alike", '',
           [_any_size]),
     *(Claim('large images', text, '', why) for text, why in reasons.items())]
 
