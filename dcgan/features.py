@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Cs', 'freezing', 'estimate_statistics', 'extract_features', 'Rows', 'top_eigenvectors', 'conjugate_gradients',
-           'solve_svm', 'targets', 'L2SVM', 'fit_path', 'hold_out', 'draw_labelled', 'featurise', 'network_features',
-           'pixels', 'error_rates', 'probe', 'validation_error']
+           'solve_svm', 'gram', 'factor', 'targets', 'L2SVM', 'fit_path', 'hold_out', 'draw_labelled', 'featurise',
+           'network_features', 'pixels', 'error_rates', 'probe', 'validation_error']
 
 # %% ../nbs/01a_features.ipynb #516e0535
 import copy, math
@@ -93,6 +93,9 @@ def top_eigenvectors(A:Rows, # samples
     return Q @ V, values.clamp(min=0)
 
 # %% ../nbs/01a_features.ipynb #1ad3c46e
+def _ratio(a, b): # 0 where either is not positive, which is a rounding error of an inner product
+    return torch.where((a > 0) & (b > 0), a / b.clamp(min=1e-30), 0.)
+
 def conjugate_gradients(H:Callable, # m×k → m×k, a positive definite matrix a column
                         b:torch.Tensor, # m×k right-hand sides
                         P:Callable=lambda r: r, # m×k → m×k, roughly the inverse of H
@@ -106,11 +109,11 @@ def conjugate_gradients(H:Callable, # m×k → m×k, a positive definite matrix 
     for _ in range(most):
         if (r.square().sum(0) <= stop).all(): break
         Hp = H(p)
-        a = rz / (p * Hp).sum(0).clamp(min=1e-30)
+        a = _ratio(rz, (p * Hp).sum(0))
         x, r = x + a * p, r - a * Hp
         z = P(r)
         rz, old = (r * z).sum(0), rz
-        p = z + rz / old.clamp(min=1e-30) * p
+        p = z + _ratio(rz, old) * p
     return x
 
 # %% ../nbs/01a_features.ipynb #2d6ad329
@@ -123,6 +126,14 @@ def _halve(w, f, step, df, Y, C): # the best of the step and its halvings, a col
     return w + t * step, f + t * df, (found[0] - found.amin(0)) / found[0].clamp(min=1e-30)
 
 # %% ../nbs/01a_features.ipynb #96ae6f6d
+def _hessian(A, S, C): # of the objective, as a function of (F+1)×k
+    return lambda v: v + 2 * C * A.transposed(S * A.times(v, exact=False), exact=False)
+
+def _preconditioner(U, values, S, C): # its inverse in the directions U, the identity in others
+    scale = (2 * C * S.mean(0) * values[:, None]).clamp(max=1e4) # beyond, U's rounding errors show
+    shrink = scale / (1 + scale)
+    return lambda r: r - U @ (shrink * (U.T @ r))
+
 def solve_svm(A:Rows, # n samples
               Y:torch.Tensor, # n×k targets, 1 or -1
               C:float, # weight of the loss against the norm
@@ -135,19 +146,42 @@ def solve_svm(A:Rows, # n samples
     f = A.times(w)
     for _ in range(100):
         S = (Y * f < 1).to(Y.dtype)
-        scale = 2 * C * S.mean(0) * values[:, None]
-        P = lambda r: r - U @ (scale / (1 + scale) * (U.T @ r))
-        H = lambda v: v + 2 * C * A.transposed(S * A.times(v, exact=False), exact=False)
-        step = conjugate_gradients(H, -w - 2 * C * A.transposed(S * (f - Y)), P)
+        gradient = w + 2 * C * A.transposed(S * (f - Y))
+        step = conjugate_gradients(_hessian(A, S, C), -gradient, _preconditioner(U, values, S, C))
         w, f, gain = _halve(w, f, step, A.times(step), Y, C)
         if (gain < 1e-5).all(): break
     return w
 
 # %% ../nbs/01a_features.ipynb #f4ebb89a
-def _condensed(X): # n×F, n ≤ F → n×n with the same inner products; and from its weights to those of X
-    K = (X @ X.T).double()
-    L = torch.linalg.cholesky(K + (1e-6 * K.diagonal().mean() + 1e-12) * torch.eye(len(K), dtype=K.dtype, device=K.device)).to(X.dtype)
-    return L, lambda w: torch.cat([X.T @ torch.linalg.solve_triangular(L.T, w[:-1], upper=True), w[-1:]])
+def gram(X:torch.Tensor, # n×F of any type
+         block:int=1024, # features multiplied at a time
+        )->torch.Tensor: # n×n, float64
+    "The samples' inner products, at least as precise as sums in 32 bits"
+    K = torch.zeros(len(X), len(X), dtype=torch.double, device=X.device)
+    with torch.autocast(X.device.type, enabled=False):
+        for x in X.split(block, 1):
+            x = x if x.dtype == torch.double else x.float()
+            K += x @ x.T
+    return K
+
+# %% ../nbs/01a_features.ipynb #0af0c5f7
+def factor(K:torch.Tensor, # n×n positive semidefinite, up to rounding errors
+          )->torch.Tensor: # n×n lower triangle L
+    "A Cholesky factor of `K`, or of `K` with a larger diagonal; a `ValueError` if it has none"
+    eye = torch.eye(len(K), dtype=K.dtype, device=K.device)
+    for digits in range(6, -1, -1):
+        added = 10.**-digits * K.diagonal().mean() + 1e-12
+        L, failed = torch.linalg.cholesky_ex(K + added * eye)
+        if not failed and L.isfinite().all(): return L
+    raise ValueError('the features have no inner products in 64 bits: they are too large')
+
+# %% ../nbs/01a_features.ipynb #fbbb3964
+def _condensed(X): # n×F → n×n with the same inner products; and from its weights to those of X
+    L = factor(gram(X))
+    def back(w): # (n+1)×k → (F+1)×k
+        v = torch.linalg.solve_triangular(L.T, w[:-1].double(), upper=True)
+        return torch.cat([X.T @ v.to(X.dtype), w[-1:]])
+    return L.to(X.dtype), back
 
 # %% ../nbs/01a_features.ipynb #3507d2f8
 def targets(y:torch.Tensor, # n labels
@@ -176,11 +210,29 @@ class L2SVM:
 
 # %% ../nbs/01a_features.ipynb #78c9f9fe
 def _checked(X, y): # the classes of samples that can be fitted
-    if len(X) != len(y): raise ValueError(f'{len(X)} samples but {len(y)} labels: give one label a sample')
+    if len(X) != len(y):
+        raise ValueError(f'{len(X)} samples but {len(y)} labels: give one label a sample')
     if not Rows(X).transposed(torch.ones(len(X), 1, device=X.device)).isfinite().all():
         raise ValueError('features are not all finite: look at the network that made them')
-    if len(classes := y.unique()) < 2: raise ValueError('all labels are the same: give samples of at least two classes')
+    classes = y.unique()
+    if len(classes) < 2:
+        raise ValueError('all labels are the same: give samples of at least two classes')
     return classes
+
+def _fitted(C, classes, w): # an `L2SVM` with weights w, (F+1)×k
+    svm = L2SVM(C)
+    svm.classes_, svm.coef_, svm.intercept_ = classes, w[:-1].T.contiguous(), w[-1]
+    return svm
+
+# %% ../nbs/01a_features.ipynb #ab03d880
+def _solve_path(X, y, classes, Cs, rank): # yields the weights for each C, (F+1)×k
+    few = len(X) <= min(X.shape[1], 2000)
+    Z, back = _condensed(X.to(Rows(X).dtype)) if few else (X, lambda w: w)
+    A, w = Rows(Z), None
+    Y, top = targets(y, classes, A.dtype), top_eigenvectors(A, min(rank, min(Z.shape) // 2))
+    for C in Cs:
+        w = solve_svm(A, Y, C, top, w)
+        yield back(w)
 
 def fit_path(X:torch.Tensor, # n×F float64, float32 or bfloat16
              y:torch.Tensor, # n labels
@@ -190,14 +242,9 @@ def fit_path(X:torch.Tensor, # n×F float64, float32 or bfloat16
     "SVMs of the same samples along C"
     y = torch.as_tensor(y).to(X.device)
     classes = _checked(X, y)
-    Z, back = _condensed(X.to(Rows(X).dtype)) if len(X) <= min(X.shape[1], 2000) else (X, lambda w: w)
-    A, w, fitted = Rows(Z), None, []
-    Y, top = targets(y, classes, A.dtype), top_eigenvectors(A, min(rank, min(Z.shape) // 2))
-    for C in Cs:
-        fitted.append(svm := L2SVM(C))
-        w = solve_svm(A, Y, C, top, w)
-        svm.classes_, svm.coef_, svm.intercept_ = classes, back(w)[:-1].T.contiguous(), w[-1]
-    return fitted
+    with torch.autocast(X.device.type, enabled=False):
+        weights = _solve_path(X, y, classes, Cs, rank)
+        return [_fitted(C, classes, w) for C, w in zip(Cs, weights)]
 
 # %% ../nbs/01a_features.ipynb #1bf89fb8
 def hold_out(images:ImageSet, # the training split

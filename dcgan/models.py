@@ -103,6 +103,8 @@ class Layer:
     s:int = 1 # stride
     grid:int = 0 # a dense layer's output is reshaped to maps × grid × grid
     bias:bool = False # with a bias of its own? batch norm has one already
+    pool:bool = False # does a dense layer see each map's mean only? (global average pooling)
+    norm:bool = False # with batch norm even where the network has none?
 
     def shape(self, before): # C×H×W or units → the same after this layer
         if self.kind == 'dense': return (self.maps, self.grid, self.grid) if self.grid else (self.maps,)
@@ -110,7 +112,9 @@ class Layer:
 
 # %% ../nbs/01_models.ipynb #0531d580
 def _operation(layer, before, extra): # extra: inputs that the label adds
-    if layer.kind == 'dense': return nn.Linear(int(np.prod(before)) + extra, layer.maps * (layer.grid or 1)**2, bias=layer.bias)
+    if layer.kind == 'dense':
+        inputs = before[0] if layer.pool else int(np.prod(before))
+        return nn.Linear(inputs + extra, layer.maps * (layer.grid or 1)**2, bias=layer.bias)
     if layer.kind == 'conv': return nn.Conv2d(before[0] + extra, layer.maps, layer.k, layer.s, layer.k // 2, bias=layer.bias)
     return nn.ConvTranspose2d(before[0] + extra, layer.maps, layer.k, layer.s, layer.k // 2, layer.s - 1, bias=layer.bias)
 
@@ -132,7 +136,7 @@ class Stage(nn.Module):
         self.norm = BatchNorm(int(np.prod(self.shape)) if layer.kind == 'dense' else layer.maps, affine) if norm else nn.Identity()
 
     def forward(self, x, label=None):
-        if self.layer.kind == 'dense': x = x.flatten(1)
+        if self.layer.kind == 'dense': x = x.mean((2, 3)) if self.layer.pool else x.flatten(1)
         if label is not None: x = torch.cat([x, label.to(x.dtype).view(*label.shape, *[1] * (x.dim() - 2)).expand(-1, -1, *x.shape[2:])], 1)
         x = self.activation(self.norm(self.op(x)))
         return x.unflatten(1, self.shape).contiguous(memory_format=torch.channels_last) if self.layer.grid else x
@@ -167,10 +171,11 @@ class Net(nn.Module):
 # %% ../nbs/01_models.ipynb #c0ebe2ef
 def discriminator(layers, # of `Layer`; the last one gives the logits
                   shape:tuple, # C×H×W
-                  norm:bool=True, # with batch norm?
+                  norm:bool=True, # with batch norm? without, only layers that ask for it have it
                   **kw)->Net: # affine, classes
     "LeakyReLU, and batch norm everywhere but at the input and the output (§3)"
-    return Net(layers, shape, 'leaky', 'none', [norm and 0 < i < len(layers) - 1 for i in range(len(layers))], **kw)
+    norms = [layer.norm or norm and 0 < i < len(layers) - 1 for i, layer in enumerate(layers)]
+    return Net(layers, shape, 'leaky', 'none', norms, **kw)
 
 def _generator(layers, z, out, **kw): return Net(layers, (z,), 'relu', out, [i < len(layers) - 1 for i in range(len(layers))], **kw)
 
@@ -203,7 +208,7 @@ class Family:
     out:str = 'tanh' # G's last activation
     classes:int = 0 # of a conditional family, else 0
     affine:bool = True # batch norm with gain and bias?
-    spectral:bool = False # D with spectral normalisation in place of batch norm?
+    spectral:bool = False # D with spectral normalisation, and batch norm only in layers that ask for it?
     margin:int = 0 # pixels by which training images are larger; they are cropped at random
 
     @property
@@ -247,7 +252,9 @@ def initialise(net:nn.Module, # changed in place
 def _spectral(net, seed):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of('spectral', seed))
-        for stage in net.stages: spectral_norm(stage.op)
+        for stage in net.stages:
+            spectral_norm(stage.op)
+            if getattr(stage.norm, 'gain', None) is not None: spectral_norm(stage.norm, 'gain')
     return net
 
 # %% ../nbs/01_models.ipynb #fda1a039

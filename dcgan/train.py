@@ -91,9 +91,9 @@ def policies_of(augment:str)->list: # keys of `policies`
     "The parts of a policy such as 'color,cutout'"
     return [name.strip() for name in augment.split(',') if name.strip()]
 
-def _augmented(D, names, x, y=None): # D of augmented images
+def _augmented(names, x): # N×C×H×W, by one policy after another
     for name in names: x = policies[name](x)
-    return D(x, y)
+    return x
 
 # %% ../nbs/02_train.ipynb #33d303b2
 def gradient_penalty(D:Callable, # (images, labels) → N logits
@@ -181,7 +181,7 @@ class Measure:
     every:int = 10 # epochs between measurements; the last epoch is always measured
     inputs:tuple = () # what else it depends on: fingerprints, seeds
 
-_later = dict(bias=False, spectral=False, margin=0, penalty=1., clip=None, stop=None,
+_later = dict(bias=False, pool=False, norm=False, spectral=False, margin=0, penalty=1., clip=None, stop=None,
               lr_D=None, ema=None, r1=0., augment='', mirror=False, fresh=False)
 
 def told(record)->dict: # its fields, nested
@@ -301,10 +301,10 @@ def update(self:Trainer,
         with torch.set_grad_enabled(which == 'G'):
             z, penalty = self.G.latent(z, x)
             x_fake = self.G(z, y)
-        D = partial(_augmented, self.D, policies_of(r.augment))
-        loss = getattr(self.objective, which)(D, x, x_fake, y)
+        seen = [_augmented(policies_of(r.augment), images) for images in (x, x_fake)]
+        loss = getattr(self.objective, which)(self.D, *seen, y)
         if which == 'G': loss = loss + r.penalty * penalty
-        if which == 'D' and r.r1: loss = loss + r.r1 / 2 * gradient_penalty(D, x, y)
+        if which == 'D' and r.r1: loss = loss + r.r1 / 2 * gradient_penalty(self.D, seen[0], y)
         if r.stop: self._look_who_won(which, x, x_fake, y)
     self.opts[which].zero_grad(set_to_none=True)
     loss.backward(inputs=params)
