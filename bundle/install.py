@@ -40,8 +40,8 @@ def answer_for_git(bundle, keep):
         return ''
     commit = path.read_text().strip()
     head, changed = commit[:12], commit[12:]
-    script = f'#!/bin/sh\ncase "$*" in *rev-parse*) echo {head};; *status*) echo "{changed}";; esac\n'
-    (keep/'bin/git').write_text(script)
+    cases = f'*rev-parse*) echo {head};; *status*) echo "{changed}";;'
+    (keep/'bin/git').write_text(f'#!/bin/sh\ncase "$*" in {cases} esac\n')
     (keep/'bin/git').chmod(0o755)
     return commit
 

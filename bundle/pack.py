@@ -137,7 +137,7 @@ def tell_size(to):
     "Print what travels, and fail where it is too much for one copy"
     listed = git('ls-files', '-z', '-co', '--exclude-standard').split('\0')
     tree, own = size(root/name for name in listed if name), size(to.rglob('*'))
-    figures = size((root/name for name in listed if name.startswith('figures/')))
+    figures = size(root/name for name in listed if name.startswith('figures/'))
     print(f'the tree {tree / 1e6:.1f} MB ({figures / 1e6:.1f} of them figures/), '
           f'the bundle {own / 1e6:.1f}, together {(tree + own) / 1e6:.1f} of {most / 1e6:.1f} MB')
     if tree + own > most:

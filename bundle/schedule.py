@@ -128,7 +128,7 @@ class Ledger:
         self.save()
 
     def look(self):
-        "The stages that ended since the last look; one whose process is gone was stopped from outside"
+        "The stages that ended since the last look; one without a process was killed from outside"
         ended = []
         for name, entry in self.running().items():
             gone, code = not family(entry), Path(f'{self.log(name)}.rc')

@@ -354,7 +354,8 @@ def features():
 
 @check
 def worlds():
-    from dcgan.worlds import draw, worlds as names
+    from dcgan.worlds import draw
+    from dcgan.worlds import worlds as names
     said, n = {}, by_device(1024, 64)
     for name in names:
         cpu, a = seconds(lambda name=name: draw(name, n)[0])

@@ -41,7 +41,7 @@ stages = dict(
     proof_forget=Stage('08_forget', 30, dict(scale='smoke'), lanes=3),
     proof_guided=Stage('07_guided', 25, dict(scale='smoke'), lanes=3))
 
-parts = dict(  # what one copy carries besides wheels and scripts: data sets, and the authors' networks
+parts = dict(  # part → data sets that it carries, and the authors' networks
     A=('mnist', 'svhn', 'cifar10', 'weights'),
     B=('tiny_imagenet',),
     C=('places_bedroom',),
