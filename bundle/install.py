@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 folders = ('logs', 'executed', 'store', 'runs', 'figures', 'bin')
@@ -62,6 +63,7 @@ def environment(bundle, keep, out, scale, lanes):
         DCGAN_DATA=str(keep/'store'), DCGAN_RUNS=str(keep/'runs'/scale),
         DCGAN_FIGURES=str(keep/'figures'), MPLBACKEND='agg', PYTHONUNBUFFERED='1',
         PYTHONWARNINGS='ignore', OUT=str(out),
+        IN_TEST='1',  # notebooks side by side must not export the library
         OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // lanes)))
     if (keep/'weights').exists():
         env['DCGAN_WEIGHTS'] = str(keep/'weights')
@@ -100,6 +102,10 @@ class Store:
         "Those that are neither in the store nor on their way"
         return [n for n in names if not self.has(n) and not self.is_coming(n)]
 
-    def wait(self):
+    def wait(self, until):
+        "Wait for what is on its way; what is not there in time, a later call unpacks anew"
         for process in self.coming.values():
-            process.wait()
+            try:
+                process.wait(max(0, until - time.time()))
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -221,42 +221,60 @@ def digits():
             f'so 10M in {1e7 / images * (drawing + searching):.0f} s')
 
 
-def others_of(G, D, images, scenes):
-    "Paths of single notebooks: name → function"
-    from dcgan.arithmetic import fit_reader
-    from dcgan.cifar10 import PatchKMeans
-    from dcgan.cppn import draw_large
-    from dcgan.dedup import codes, dedup_setting, fit_autoencoder
+# Paths of single notebooks
+
+def draw_exported(G, z):
     from dcgan.explorer import draw_onnx, export_onnx
-    from dcgan.features import estimate_statistics
-    from dcgan.forget import drop, layer_maps, train_detector
-    from dcgan.guided import guided_gradients
     from dcgan.walks import freeze
+    return draw_onnx(export_onnx(freeze(G, z), Path(tempfile.mkdtemp())/'G.onnx'), z[:2])
+
+
+def cluster(images):
+    from dcgan.cifar10 import PatchKMeans
+    return PatchKMeans(16, 2000).fit(images).standardised(images, device)(images)
+
+
+def encode(images):
+    from dcgan.dedup import codes, dedup_setting, fit_autoencoder
+    net = fit_autoencoder(images[:], dedup_setting | dict(epochs=1, batch=64), 0, device)
+    return codes(net, images.images)
+
+
+def guide(D, scenes):
+    from dcgan.features import estimate_statistics
+    from dcgan.guided import guided_gradients
+    frozen = estimate_statistics(D, scenes)
+    return guided_gradients(frozen, torch.rand(8, 3, 64, 64, device=device), 3, 0)
+
+
+def draw_drawing():
+    from dcgan.cppn import draw_large
+    return draw_large(build('cppn26')[0].to(device), torch.zeros(32), by_device(1080, 52))
+
+
+def read_faces():
+    from dcgan.arithmetic import fit_reader
     from dcgan.worlds import draw
-    z, folder, brief = torch.rand(256, 100), Path(tempfile.mkdtemp()), dict(epochs=1, batch=64)
+    return fit_reader(*draw('faces', 640), 1, 0, device)
 
-    def export():
-        return draw_onnx(export_onnx(freeze(G, z), folder/'G.onnx'), z[:2])
 
-    def kmeans():
-        return PatchKMeans(16, 2000).fit(images).standardised(images, device)(images)
+def drop_windows(G, z):
+    from dcgan.forget import drop, layer_maps, train_detector
+    train_detector(640, 20, 0, device)
+    layer_maps(G, z)
+    return drop(G, z, [0, 1])
 
-    def autoencoder():
-        net = fit_autoencoder(images[:], dedup_setting | brief, 0, device)
-        return codes(net, images.images)
 
-    def guided():
-        frozen = estimate_statistics(D, scenes)
-        return guided_gradients(frozen, torch.rand(8, 3, 64, 64, device=device), 3, 0)
-
-    def large():
-        return draw_large(build('cppn26')[0].to(device), torch.zeros(32), by_device(1080, 52))
-
-    return {'freeze, export, onnx': export, 'K-means features': kmeans,
-            'autoencoder': autoencoder, 'guided': guided, 'large drawing': large,
-            'reader of faces': lambda: fit_reader(*draw('faces', 640), 1, 0, device),
-            'detector': lambda: train_detector(640, 20, 0, device),
-            'maps dropped': lambda: (layer_maps(G, z), drop(G, z, [0, 1])),
+def others_of(G, D):
+    "name → function"
+    z, images, scenes = torch.rand(256, 100), noise('svhn32', 600), noise('lsun64', 256)
+    return {'freeze, export, onnx': lambda: draw_exported(G, z),
+            'K-means features': lambda: cluster(images),
+            'autoencoder': lambda: encode(images),
+            'guided': lambda: guide(D, scenes),
+            'large drawing': draw_drawing,
+            'reader of faces': read_faces,
+            'detector, maps dropped': lambda: drop_windows(G, z),
             'streamed': lambda: advance(streamed(), 3),
             'checkpoint of lsun64': lambda: trainer('lsun64', steps=1).save()}
 
@@ -265,7 +283,7 @@ def others_of(G, D, images, scenes):
 def others():
     G, D = (net.to(device) for net in build('lsun64', by_device(1., 1/16)))
     said = {}
-    for name, f in others_of(G, D, noise('svhn32', 600), noise('lsun64', 256)).items():
+    for name, f in others_of(G, D).items():
         said[name] = attempt(name, lambda f=f: f'{seconds(f)[0]:.2f} s')
     return lines(said)
 
@@ -335,7 +353,7 @@ def sampling_rates(G):
 
 @check
 def features():
-    from dcgan.features import estimate_statistics, extract_features, fit_path
+    from dcgan.features import fit_path
     n, width = by_device((3000, 28_672), (200, 300))
     X, y = torch.randn(n, width, generator=generator('svm')), torch.arange(n) % 10
     X[torch.arange(n), y] += 4
@@ -343,13 +361,16 @@ def features():
     took = seconds(lambda: fit_path(half, y, [1e-5, 1e-4]))[0]
     there = fit_path(few.to(device), y, [1e-3])[0].decision_function(few.to(device)).cpu()
     here = fit_path(few, y, [1e-3])[0].decision_function(few)
-    images = noise('imagenet32', by_device(4000, 256))
-    D = estimate_statistics(build('imagenet32', by_device(1., 1/16))[1].to(device), images)
-    dtype = pick_precision('auto', device)
-    extracting = seconds(lambda: extract_features(D, images, dtype=dtype))[0]
     return (f'{n}×{width:,} bf16, two C: {took:.1f} s; fp32 against the CPU '
-            f'{float((there - here).abs().max()):.1e}; '
-            f'features {len(images) / extracting:,.0f}/s')
+            f'{float((there - here).abs().max()):.1e}; features {extraction_rate():,.0f}/s')
+
+
+def extraction_rate():
+    "Images/s that the features of imagenet32 are extracted from"
+    from dcgan.features import estimate_statistics, extract_features
+    images, dtype = noise('imagenet32', by_device(4000, 256)), pick_precision('auto', device)
+    D = estimate_statistics(build('imagenet32', by_device(1., 1/16))[1].to(device), images)
+    return len(images) / seconds(lambda: extract_features(D, images, dtype=dtype))[0]
 
 
 @check

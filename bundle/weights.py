@@ -57,17 +57,18 @@ def eighths(w):
     return min(tried, key=lambda t: t[0])[1:]
 
 
-def slim(path, net, most=16_000_000):
-    """One network of a checkpoint as the bytes of a safetensors file.
-
-    net: 'G' (its average, where the training keeps one) or 'D'. Halves, or 8 bits where halves
-    need more than `most` bytes.
-    """
+def network(path, net):
+    "Weights and metadata of 'G' or 'D' in a checkpoint; of G its average, where there is one"
     with safe_open(path, 'pt') as f:
         averaged = net == 'G' and any(k.startswith('average.') for k in f.keys())
         prefix = 'average.' if averaged else f'{net}.'
         state = {k[len(prefix):]: f.get_tensor(k) for k in f.keys() if k.startswith(prefix)}
-        metadata = f.metadata()
+        return state, f.metadata()
+
+
+def slim(path, net, most=16_000_000):
+    "'G' or 'D' of a checkpoint as bytes: halves, or 8 bits where halves need more than `most`"
+    state, metadata = network(path, net)
     small = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     if sum(v.nbytes for v in small.values()) > most:
         for k in [k for k, v in state.items() if v.is_floating_point() and v.dim() > 1]:
