@@ -1,11 +1,7 @@
 """What a GPU machine without a network needs, put into .gpu/: python bundle/pack.py A
 
-    A  MNIST, SVHN, CIFAR-10, the authors' discriminators      (smoke, Tables 3 and 2)
-    B  Tiny-ImageNet                                           (Table 1, rooms)
-    C  Places bedrooms                                         (bedrooms)
-    D  LFW                                                     (faces)
-
-Each part also holds wheels for the target's Python of what it lacks, the scripts and the commit.
+`parts` in stages.py says what A, B … carry: wheels for the target's Python of what it lacks, the
+authors' discriminators, data sets. A list does too: wheels,mnist. Each has scripts and the commit.
 """
 import argparse
 import configparser
@@ -26,7 +22,7 @@ scripts = ('go', 'install.py', 'results.py', 'schedule.py', 'smoke.py', 'stages.
 unused = {'debugpy', 'jedi', 'parso', 'widgetsnbextension', 'jupyterlab-widgets', 'watchdog',
           'tzdata'}  # what ipykernel and papermill ask for and no run imports
 most = 64 * 2**20  # bytes that travel at once: the tree and the bundle
-folders = dict(mnist='MNIST', svhn='svhn_test10k', cifar10='cifar10',
+named = dict(mnist='MNIST', svhn='svhn_test10k', cifar10='cifar10',
                tiny_imagenet='tiny_imagenet_32', places_bedroom='places_bedroom_64', lfw='lfw_64')
 
 
@@ -39,15 +35,24 @@ def default_data():
 def read_arguments():
     parser = argparse.ArgumentParser('pack', description=__doc__.split(':')[0])
     add = parser.add_argument
-    add('part', nargs='?', default='A', choices=parts, help='what to carry')
+    add('part', nargs='?', default='A', help=f'{", ".join(parts)}, or a list such as wheels,mnist')
     add('--data', type=Path, default=default_data(), help='packed sets with unpack.py, or a store')
     add('--weights', type=Path, default=root.parent/'shared/weights',
         help="the authors' released networks")
     add('--runs', type=Path, nargs='*', default=[], help='finished trainings to take along')
     add('--python', default='3.12', help="the target's Python")
     add('--there', type=Path, default=here/'there.txt', help='packages that the target has')
-    add('--to', type=Path, default=root/'.gpu', help='where the bundle is written')
     return parser.parse_args()
+
+
+def carried(part):
+    "What a part, or a list, carries"
+    names = parts.get(part) or tuple(part.split(','))
+    known = ['wheels', 'weights', *named]
+    unknown = [n for n in names if n not in known]
+    if unknown:
+        raise SystemExit(f"pack: unknown {unknown[0]!r}: one of {', '.join([*parts, *known])}")
+    return names
 
 
 def canonical(requirement):
@@ -75,21 +80,23 @@ def resolve(wanted, python):
     return {canonical(i['metadata']['name']): i['metadata']['version'] for i in installed}
 
 
-def fetch_wheels(to, python, there):
-    "Download wheels of what settings.ini asks for and the target lacks, unless they lie there"
+def fetch_wheels(python, there):
+    "The folder with wheels of what settings.ini asks for and the target lacks, downloaded once"
+    to = root/f'runs/wheels-{python}'
     settings = configparser.ConfigParser(delimiters=['='])
     settings.read(root/'settings.ini')
     has = {canonical(p) for p in there.read_text().split()}
     needed = settings['DEFAULT']['requirements'].split()
     asked = ' '.join([python, *sorted(needed), *sorted(has)])
     if (to/'asked').exists() and (to/'asked').read_text() == asked:
-        return
+        return to
     shutil.rmtree(to, ignore_errors=True)
     found = resolve([r for r in needed if canonical(r) not in has], python)
     lacking = [f'{k}=={v}' for k, v in sorted(found.items()) if k not in has | unused]
     subprocess.run([sys.executable, '-m', 'pip', 'download', '-qq', '--no-deps',
                     *platform(python), '-d', str(to), *lacking], check=True)
     (to/'asked').write_text(asked)
+    return to
 
 
 def pack_set(data, name, to):
@@ -97,7 +104,7 @@ def pack_set(data, name, to):
     if (data/'unpack.py').exists():
         shutil.copy(data/'unpack.py', to)
         lossless = shutil.ignore_patterns('*lossless*')  # CIFAR-10's true pixels: 15 MB, not used
-        shutil.copytree(data/folders[name], to/folders[name], ignore=lossless)
+        shutil.copytree(data/named[name], to/named[name], ignore=lossless)
     elif (data/name/'dataset.json').exists():
         with tarfile.open(to/f'{name}.tar.gz', 'w:gz') as tar:
             for path in sorted((data/name).iterdir(), key=lambda p: p.name == 'dataset.json'):
@@ -144,23 +151,28 @@ def tell_size(to):
         print('too much for one copy: see "Without figures" in bundle/README.md')
 
 
-def main():
-    args = read_arguments()
-    to = args.to
-    for name in ('data', 'weights', 'runs'):
-        shutil.rmtree(to/name, ignore_errors=True)
+def fill(to, names, args):
+    "Copy what the names ask for"
     (to/'data').mkdir(parents=True)
-    fetch_wheels(to/'whl', args.python, args.there)
-    for name in scripts:
-        shutil.copy(here/name, to)
-    sets = [name for name in parts[args.part] if name != 'weights']
+    if 'wheels' in names:
+        shutil.copytree(fetch_wheels(args.python, args.there), to/'whl')
+    if 'weights' in names:
+        pack_weights(args.weights, to/'weights')
+    sets = [name for name in names if name in named]
     for name in sets:
         pack_set(args.data, name, to/'data')
     (to/'data/sets').write_text('\n'.join(sets))
-    if 'weights' in parts[args.part]:
-        pack_weights(args.weights, to/'weights')
     for folder in args.runs:
         shutil.copytree(folder, to/'runs'/folder.name)
+
+
+def main():
+    args = read_arguments()
+    names, to = carried(args.part), root/'.gpu'
+    shutil.rmtree(to, ignore_errors=True)
+    fill(to, names, args)
+    for name in scripts:
+        shutil.copy(here/name, to)
     (to/'commit').write_text(commit())
     subprocess.run(['chmod', '-R', 'u+w', str(to)], check=True)
     tell_size(to)

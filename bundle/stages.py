@@ -41,9 +41,9 @@ stages = dict(
     proof_forget=Stage('08_forget', 30, dict(scale='smoke'), lanes=3),
     proof_guided=Stage('07_guided', 25, dict(scale='smoke'), lanes=3))
 
-parts = dict(  # part → data sets that it carries, and the authors' networks
-    A=('mnist', 'svhn', 'cifar10', 'weights'),
-    B=('tiny_imagenet',),
+parts = dict(  # what one copy carries: wheels, the authors' networks, data sets
+    A=('wheels', 'weights', 'mnist', 'cifar10'),
+    B=('svhn', 'tiny_imagenet'),
     C=('places_bedroom',),
     D=('lfw',))
 
