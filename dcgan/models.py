@@ -204,7 +204,7 @@ class Family:
     latent:str # its distribution, a key of `latents`
     shape:tuple # C×H×W of an image
     G:tuple # of `Layer`, or (family, width, generator) → a module from N×z to images
-    D:tuple # of `Layer`
+    D:tuple # of `Layer`, or (family, width, generator) → a module from images to N logits
     out:str = 'tanh' # G's last activation
     classes:int = 0 # of a conditional family, else 0
     affine:bool = True # batch norm with gain and bias?
@@ -270,7 +270,9 @@ def build(family:str, # a key of `families`
     kw, g = dict(affine=f.affine if affine is None else affine, classes=f.classes), generator('G', seed)
     G = f.G(f, width, g) if callable(f.G) else initialise(_generator(_widened(f.G, width), f.z, f.out, **kw), g)
     G.latent = latents[one_of(latent or f.latent, latents, 'latent')].module(f, generator('latent', seed))
-    D = initialise(discriminator(_widened(f.D, width), f.shape, not f.spectral, **kw), generator('D', seed))
+    g = generator('D', seed)
+    if callable(f.D): return G, f.D(f, width, g)
+    D = initialise(discriminator(_widened(f.D, width), f.shape, not f.spectral, **kw), g)
     return G, _spectral(D, seed) if f.spectral else D
 
 # %% ../nbs/01_models.ipynb #ff2bcbe6
