@@ -3,11 +3,12 @@
 # make test      all tests
 # make docs      the site, in _docs (then: python -m http.server -d _docs)
 # make lab       the notebooks in JupyterLab
+# make bundle    .gpu/, what a GPU machine without a network needs (PART=A|B|C|D, see bundle/README.md)
 PYTHON ?= python3
 SCALE ?= auto
 BIN := .venv/bin
 
-.PHONY: figures test docs lab setup
+.PHONY: figures test docs lab bundle setup
 setup: .venv/.ready
 
 .venv/.ready: settings.ini constraints.txt setup.py pyproject.toml
@@ -34,6 +35,9 @@ docs/node_modules/.ready: docs/package.json
 lab: setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check jupyterlab
 	$(BIN)/jupyter lab nbs
+
+bundle: setup
+	$(BIN)/python bundle/pack.py $(PART) $(ARGS)
 
 README.md: nbs/index.ipynb $(wildcard figures/table?.md)
 	$(PYTHON) -c "import json, re; from pathlib import Path; \

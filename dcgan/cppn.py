@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['coordinates', 'residual_stream', 'Residual', 'Wide', 'PixelNet', 'Cppn', 'WideCppn', 'draw_large', 'Encoder',
-           'encode', 'through_noise', 'crop', 'border']
+           'encode', 'contest', 'through_noise', 'pixel_loss', 'crop', 'border']
 
 # %% ../nbs/11_large_images.ipynb #3017277f
 import math
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 import torch.nn as nn
@@ -17,7 +16,7 @@ import torch.nn.functional as F
 
 from .core import generator, within
 from .data import ImageSet, to_float, to_uint8
-from .models import Family, Latent, Layer, _dense, _row, families, latents, sample
+from .models import Family, Latent, Layer, _row, families, latents, sample
 from .train import Objective, _bce, objectives, schedules
 
 # %% ../nbs/11_large_images.ipynb #1007b858
@@ -32,7 +31,7 @@ def coordinates(size:int, # side of the image, pixels
     return torch.stack([x, y, (x * x + y * y).sqrt()])
 
 # %% ../nbs/11_large_images.ipynb #40d07da0
-def _layers(h, W, b, room): # units × P through dense layers, ReLU after all but the last of `room`; room[i] holds the i-th output
+def _layers(h, W, b, room): # units × P; room[i] holds output i, all but the last through ReLU
     for i, (w, c) in enumerate(zip(W, b)):
         h = torch.addmm(c, w, h, out=room[i])
         if i < len(room) - 1: h.relu_()
@@ -43,8 +42,9 @@ def residual_stream(h:torch.Tensor, # units × P
                     b:torch.Tensor, # blocks × layers × units × 1
                     keep:bool=True, # all of the stream, or its end only?
                    )->torch.Tensor: # blocks + 1 (or 1) × units × P
-    "The stream before, between and after residual blocks: dense ReLU layers and a last one with tanh, added to it"
-    room, stream = h.new_empty(W.shape[1], *h.shape), h.new_empty(len(W) * keep + 1, *h.shape)
+    "The stream before, between and after residual blocks (ReLU layers, then one with tanh, added)"
+    room = h.new_empty(W.shape[1], *h.shape)
+    stream = h.new_empty(len(W) * keep + 1, *h.shape)
     stream[0] = h
     for i, (w, c) in enumerate(zip(W, b)):
         change = _layers(stream[i * keep], w, c, room).mul_(2).sigmoid_()
@@ -52,26 +52,34 @@ def residual_stream(h:torch.Tensor, # units × P
     return stream
 
 # %% ../nbs/11_large_images.ipynb #1f713e9b
+def _block_back(h, change, g, w, c, gw, gb, room): # fills gw and gb; returns the gradient of h
+    *hidden, d, other = room
+    _layers(h, w[:-1], c[:-1], room)
+    torch.square(change, out=d).neg_().add_(1).mul_(g) # tanh' = 1 - tanh²
+    for j, x in reversed([*enumerate([h, *hidden[:-1]])]):
+        torch.mm(d, x.T, out=gw[j])
+        torch.sum(d, 1, keepdim=True, out=gb[j])
+        torch.mm(w[j].T, d, out=other)
+        if j: torch.ops.aten.threshold_backward.grad_input(other, x, 0, grad_input=other)
+        d, other = other, d
+    return d
+
+# %% ../nbs/11_large_images.ipynb #ed583d77
 class _Residual(torch.autograd.Function):
     @staticmethod
     def forward(ctx, h, W, b):
-        ctx.save_for_backward(W, b, stream := residual_stream(h, W, b))
+        stream = residual_stream(h, W, b)
+        ctx.save_for_backward(W, b, stream)
         return stream[-1]
 
     @staticmethod
     def backward(ctx, g):
         W, b, stream = ctx.saved_tensors
         gW, gb, g = torch.empty_like(W), torch.empty_like(b), g.clone()
-        *room, d, other = room_and_two = g.new_empty(W.shape[1] + 2, *g.shape)
+        room = g.new_empty(W.shape[1] + 2, *g.shape)
         for i in reversed(range(len(W))):
-            _layers(stream[i], W[i][:-1], b[i][:-1], room_and_two)
-            torch.sub(stream[i + 1], stream[i], out=d).square_().neg_().add_(1).mul_(g)
-            for j, x in reversed([*enumerate([stream[i], *room[:-1]])]):
-                torch.mm(d, x.T, out=gW[i, j]), torch.sum(d, 1, keepdim=True, out=gb[i, j])
-                torch.mm(W[i, j].T, d, out=other)
-                if j: torch.ops.aten.threshold_backward.grad_input(other, x, 0, grad_input=other)
-                d, other = other, d
-            g += d
+            change = stream[i + 1] - stream[i]
+            g += _block_back(stream[i], change, g, W[i], b[i], gW[i], gb[i], room)
         return g, gW, gb
 
 # %% ../nbs/11_large_images.ipynb #8b873331
@@ -82,14 +90,14 @@ class Residual(nn.Module):
                  g:torch.Generator): # source of the weights
         super().__init__()
         std = torch.tensor([like.std] * like.layers + [like.near]).view(-1, 1, 1)
-        self.pace, shape = like.pace, (like.blocks, like.layers + 1, units)
-        self.weight = nn.Parameter(torch.randn(*shape, units, generator=g) * std / self.pace)
-        self.bias = nn.Parameter(torch.zeros(*shape, 1))
+        shape = like.blocks, like.layers + 1, units
+        self.pace = like.pace
+        self.weight = nn.Parameter(torch.randn(*shape, units, generator=g) * std)
+        self.bias = nn.Parameter(torch.randn(*shape, 1, generator=g) * std)
 
     def forward(self, h):
-        W, b = self.pace * self.weight, self.pace * self.bias
-        if torch.is_grad_enabled(): return _Residual.apply(h, W, b)
-        return residual_stream(h, W, b, keep=False)[0]
+        if torch.is_grad_enabled(): return _Residual.apply(h, self.weight, self.bias)
+        return residual_stream(h, self.weight, self.bias, keep=False)[0]
 
 # %% ../nbs/11_large_images.ipynb #a1a321c9
 class Wide(nn.Module):
@@ -104,11 +112,13 @@ class Wide(nn.Module):
         return h
 
 # %% ../nbs/11_large_images.ipynb #5d003c3e
-def _linear(before, after, std, g, bias=True): # first weights from N(0, std), no bias at first
-    layer = nn.Linear(before, after, bias)
-    with torch.no_grad(): layer.weight.normal_(0, std, generator=g), bias and layer.bias.zero_()
+def _linear(before, after, std, g, bias=None): # weights from N(0, std), biases N(0, bias) or none
+    layer = nn.Linear(before, after, bias is not None)
+    nn.init.normal_(layer.weight, 0, std, generator=g)
+    if bias is not None: nn.init.normal_(layer.bias, 0, bias, generator=g)
     return layer
 
+# %% ../nbs/11_large_images.ipynb #f011f963
 class PixelNet(nn.Module):
     "An image as a function of place and z (large images, part 2)"
     def __init__(self, family:Family, # of which it is the generator
@@ -118,8 +128,9 @@ class PixelNet(nn.Module):
                  g:torch.Generator): # source of the weights
         super().__init__()
         self.hidden, self.shape, self.reach = hidden, family.shape, like.reach
-        self.of_z, self.of_place = _linear(family.z, units, .05, g), _linear(3, units, .05, g, bias=False)
-        self.out = _linear(units, self.shape[0], .5, g)
+        self.of_z = _linear(family.z, units, .05, g, bias=.05)
+        self.of_place = _linear(3, units, .05, g)
+        self.out = _linear(units, self.shape[0], .05, g, bias=.05)
 
     def paint(self, z, place): # N×z, 3×P → N×C×P in [0, 1]
         with torch.autocast(z.device.type, enabled=False):
@@ -128,7 +139,8 @@ class PixelNet(nn.Module):
             return self.out(h.T).sigmoid().unflatten(0, (len(z), -1)).transpose(1, 2)
 
     def forward(self, z, y=None): # N×z → N×C×H×W
-        return self.paint(z, coordinates(self.shape[1], None, self.reach, z.device)).reshape(-1, *self.shape)
+        place = coordinates(self.shape[1], None, self.reach, z.device)
+        return self.paint(z, place).reshape(-1, *self.shape)
 
 # %% ../nbs/11_large_images.ipynb #3efb96cd
 @dataclass(frozen=True)
@@ -137,10 +149,10 @@ class Cppn:
     units:int = 6 # of the stream
     blocks:int = 24
     layers:int = 4 # ReLU layers of a block
-    std:float = 1. # of their weights
-    near:float = .001 # of the weights of the tanh layer
+    std:float = 1. # of their first weights and biases
+    near:float = .001 # of those of the tanh layer
     reach:float = 8. # of coordinates, and what z is multiplied with
-    pace:float = 1. # of the blocks; 1: as fast as the layers before and after them
+    pace:float = 1. # share of the rate at which the blocks begin
 
     def __call__(self, family, width, g): # width scales the units
         units = max(1, round(self.units * width))
@@ -163,41 +175,43 @@ class WideCppn:
 def draw_large(G:PixelNet, # a generator
                z:torch.Tensor, # one latent vector
                size:int, # side, pixels
-               tile:int=2**14, # pixels at a time
+               tile:int=None, # pixels at a time; None: 2**20 on CUDA, else 2**14
               )->torch.Tensor: # C×size×size, uint8, on the CPU
     "One image at any size; a `ValueError` for a size that makes no image"
-    within(size, 2, 20_000, 'size', whole=True), within(tile, 1, 2**24, 'tile', whole=True)
-    z, image = z.view(1, -1).to(G.out.weight.device), torch.empty(G.shape[0], size**2, dtype=torch.uint8)
+    within(size, 2, 20_000, 'size', whole=True)
+    tile = within(tile or 2**(20 if z.device.type == 'cuda' else 14), 1, 2**24, 'tile', whole=True)
+    z = z.view(1, -1).to(G.out.weight.device)
+    image = torch.empty(G.shape[0], size**2, dtype=torch.uint8)
     for start in range(0, size**2, tile):
         pixels = torch.arange(start, min(start + tile, size**2), device=z.device)
-        image[:, start:start + tile] = to_uint8(G.paint(z, coordinates(size, pixels, G.reach))[0], 0.).cpu()
+        painted = G.paint(z, coordinates(size, pixels, G.reach))[0]
+        image[:, start:start + tile] = to_uint8(painted, 0.).cpu()
     return image.unflatten(1, (size, size))
 
 # %% ../nbs/11_large_images.ipynb #5e88f028
 class Encoder(nn.Module):
-    "A variational encoder as the module of a latent: dense 512, 512, softplus, dropout 0.35 (large images, part 2)"
-    def __init__(self, family:Family, g:torch.Generator, # of images to latent vectors; source of the weights
-                 pace:float=1., # of the last layer; 1: as fast as the others
-                 spread:float=1., # first weights of the last layer, 1 for as large as the others
-                 log_var:float=0., # what the log-variance is at first
+    "A variational encoder as the module of a latent (large images, part 2)"
+    def __init__(self, family:Family, # its images are encoded as its latent vectors
+                 g:torch.Generator, # source of the weights
                  units:int=512, dropout:float=.35):
         super().__init__()
-        self.n, self.pace, self.log_var = math.prod(family.shape), pace, log_var
-        hidden = lambda n: (_linear(n, units, n**-.5, g), nn.Softplus(), nn.Dropout(dropout))
-        self.net = nn.Sequential(nn.Flatten(), *hidden(self.n), *hidden(units), _linear(units, 2 * family.z, spread / pace * units**-.5, g))
+        self.n = math.prod(family.shape)
+        widths = self.n, units, units, 2 * family.z
+        first, second, last = (_linear(a, b, .02, g, bias=0.) for a, b in zip(widths, widths[1:]))
+        after = nn.Softplus(), nn.Dropout(dropout)
+        self.net = nn.Sequential(nn.Flatten(), first, *after, second, *after, last)
 
     def code(self, x): # N×C×H×W → mean and log-variance, N×z each
-        mean, log_var = (self.pace * self.net(x).float()).chunk(2, 1)
-        return mean, log_var + self.log_var
+        return self.net(x).float().chunk(2, 1)
 
     def forward(self, drawn, x=None):
         if x is None: return drawn, 0.
         mean, log_var = self.code(x)
-        return mean + (log_var / 2).exp() * drawn, (mean.square() + log_var.exp() - 1 - log_var).sum(1).mean() / 2 / self.n
+        kl = (mean.square() + log_var.exp() - 1 - log_var).sum(1).mean() / 2
+        return mean + (log_var / 2).exp() * drawn, kl / self.n
 
 # %% ../nbs/11_large_images.ipynb #a3243272
-latents.update(encoder=Latent(latents['normal'].draw, Encoder),
-               encoder_paced=Latent(latents['normal'].draw, partial(Encoder, pace=.06, spread=.1, log_var=-4.)))
+latents.update(encoder=Latent(latents['normal'].draw, Encoder))
 
 @torch.no_grad()
 def encode(G:nn.Module, # a generator with an encoder as its latent
@@ -207,7 +221,8 @@ def encode(G:nn.Module, # a generator with an encoder as its latent
     "The means that the encoder gives, without dropout"
     G.latent.eval()
     device = next(G.parameters()).device
-    z = [G.latent.code(to_float(images[i:i + batch].to(device), 0.))[0].cpu() for i in range(0, len(images), batch)]
+    parts = (images[i:i + batch].to(device) for i in range(0, len(images), batch))
+    z = [G.latent.code(to_float(x, 0.))[0].cpu() for x in parts]
     G.latent.train()
     return torch.cat(z)
 
@@ -215,43 +230,74 @@ def encode(G:nn.Module, # a generator with an encoder as its latent
 def _right(logits, y): return (logits.argmax(1) == y).float().mean()
 def _fake(y): return torch.full_like(y, 10)
 
-def _reads(D, x, fake, y): return (10 * F.cross_entropy(D(x), y) + F.cross_entropy(D(fake), _fake(y))) / 11
+def _reads(D, x, fake, y):
+    return (10 * F.cross_entropy(D(x), y) + F.cross_entropy(D(fake), _fake(y))) / 11
+def _reads_real(D, x, fake, y): return F.cross_entropy(D(x), y)
 def _fools(D, x, fake, y): return F.cross_entropy(D(fake), y)
 
 # %% ../nbs/11_large_images.ipynb #80016884
-def _has_its_way(which, D, x, fake, y):
-    return _right(D(fake), y) if which == 'G' else (_right(D(x), y) + _right(D(fake), _fake(y))) / 2
+def _share(which, D, x, fake, y):
+    if which == 'G': return _right(D(fake), y) # fakes read as intended
+    if which == 'D': return _right(D(fake), _fake(y)) # fakes recognised
+    return _right(D(x), y) # real digits read right
 
-objectives.update(eleven=Objective(_reads, _fools, _has_its_way, labels=True))
+objectives.update(eleven=Objective(_reads, _fools, _reads_real, _share, labels=True))
+
+# %% ../nbs/11_large_images.ipynb #7b9586e9
+def _until(share, which, most, mark): # up to the update that goes better than the mark
+    for _ in range(most):
+        yield which
+        if share() > mark: return
+
+def contest(share, # () → how the last update went
+           ): # yields one update after another
+    "The source's contest on a minibatch, as a schedule (large images, part 2)"
+    yield from _until(share, 'G', 16, .98)
+    fooled = share()
+    yield 'd'
+    if share() < .7 and fooled > .6:
+        yield from _until(share, 'D', 8, .75)
+        return
+    yield 'r'
+    if share() < .6: yield from _until(share, 'R', 8, .7)
+
+schedules.update(contest=contest, uneven=('GGGGD',))
 
 # %% ../nbs/11_large_images.ipynb #227e368b
 def through_noise(objective:Objective, # of which both networks' losses change
                   std:float, # of the noise on each pixel
                  )->Objective:
     "The same objective with an adversary that sees all images through noise (Sønderby et al. 2016)"
-    noisy = lambda D: lambda x, *y: D(x + std * torch.randn_like(x), *y)
-    changed = lambda loss: lambda D, *batch: loss(noisy(D), *batch)
-    return replace(objective, D=changed(objective.D), G=changed(objective.G), won=lambda which, D, *batch: objective.won(which, noisy(D), *batch))
+    def noisy(D): return lambda x, *y: D(x + std * torch.randn_like(x), *y)
+    def changed(loss): return loss and (lambda D, *batch: loss(noisy(D), *batch))
+    def share(which, D, *batch): return objective.share(which, noisy(D), *batch)
+    losses = {k: changed(getattr(objective, k)) for k in 'GDR'}
+    return replace(objective, share=objective.share and share, **losses)
 
 objectives.update(eleven_noise=through_noise(objectives['eleven'], .7))
 
 # %% ../nbs/11_large_images.ipynb #46305648
-def _looks_alike(D, x, fake, y):
-    pixels = F.binary_cross_entropy(fake.float().clamp(1e-6, 1 - 1e-6), x)
-    return _bce(D(fake), True) + 100 * pixels
+def pixel_loss(drawn, x): # both in [0, 1]
+    "Mean binary cross-entropy of pixels"
+    drawn = drawn.float().clamp(1e-6, 1 - 1e-6)
+    return -(x * drawn.log() + (1 - x) * (1 - drawn).log()).mean()
 
-objectives.update(pixels=(pixels := Objective(objectives['standard'].D, _looks_alike)), pixels_noise=through_noise(pixels, .7))
+def _looks_alike(D, x, fake, y):
+    return _bce(D(fake), True) + 100 * pixel_loss(fake, x)
+
+objectives.update(pixels=Objective(objectives['standard'].D, _looks_alike))
+objectives.update(pixels_noise=through_noise(objectives['pixels'], .7))
 
 # %% ../nbs/11_large_images.ipynb #2ad86cf2
 _convs = (Layer('conv', 32, 5, 2, bias=True), *_row('conv', 5, (64, 2), (128, 2)))
 
-def _digits(G, outputs=11, latent='encoder'):
-    return Family(32, latent, (1, 26, 26), G, (*_convs, Layer('dense', outputs, bias=True)), out='sigmoid', margin=2)
+def _digits(G, outputs=11):
+    D = (*_convs, Layer('dense', outputs, bias=True))
+    return Family(32, 'encoder', (1, 26, 26), G, D, out='sigmoid', margin=2)
 
-def _paced(**kw): return _digits(Cppn(pace=.03, **kw), latent='encoder_paced')
-
-families.update(cppn26=_digits(Cppn()), cppn26_4=_digits(Cppn(units=4)), cppn26_wide=_digits(WideCppn(), 1),
-                cppn26_paced=_paced(), cppn26_4_paced=_paced(units=4))
+families.update(cppn26=_digits(Cppn()), cppn26_paced=_digits(Cppn(pace=.03)),
+                cppn26_4=_digits(Cppn(units=4)), cppn26_4_paced=_digits(Cppn(units=4, pace=.03)),
+                cppn26_wide=_digits(WideCppn(), 1))
 
 # %% ../nbs/11_large_images.ipynb #276747e5
 def crop(images:ImageSet, # of 28×28
@@ -266,6 +312,3 @@ def crop(images:ImageSet, # of 28×28
 def border(x:torch.Tensor)->torch.Tensor: # N×C×26×26 → N×C×28×28, uint8
     "A black border of one pixel"
     return F.pad(x, (1, 1, 1, 1))
-
-# %% ../nbs/11_large_images.ipynb #9659e79b
-schedules.update(uneven=('GGGGD',))

@@ -13,7 +13,7 @@ import torch.nn as nn
 
 from .core import by_scale, pick_device
 from .data import known, load
-from .metrics import perceptual, watch_fid
+from .metrics import imagenet_features, look_every, n_look, watch_kid
 from .train import Recipe, Trainer, train
 from .worlds import worlds
 
@@ -21,12 +21,14 @@ from .worlds import worlds
 @functools.cache
 def pictures(name:str, # of a set of the store, or a world
              scale:str='laptop', # a resolved scale
-             n:int=None, # training images of a world; None: what the scale says, LSUN's number at `paper`
+             n:int=None, # training images of a world; None: what the scale says
              seed:int=0, # of a world
             ): # (train, held_out), two `ImageSet`s of 64×64
     "Training images and held-out images of the same kind"
     held_out = by_scale(None, scale, smoke=32, laptop=500, paper=5000)
-    if name not in worlds: return _hold_out_first(load(name, 'train', 64, by_scale(None, scale, smoke=256, laptop=None, paper=None)), held_out)
+    if name not in worlds:
+        most = by_scale(None, scale, smoke=256, laptop=None, paper=None)
+        return _hold_out_first(load(name, 'train', 64, most), held_out)
     n = by_scale(n, scale, smoke=256, laptop=20_000, paper=3_033_042)
     return load(name, 'train', 64, n, seed), load(name, 'test', 64, held_out, seed)
 
@@ -45,41 +47,47 @@ def bedroom_recipe(name:str, # of a set of the store, or a world
                   )->Recipe: # of the family `lsun64`
     "How bedrooms and faces are trained"
     shown = by_scale(None, scale, smoke=1, laptop=100_000, paper=2_000_000)
-    epochs, rate = 5 * math.ceil(shown / (5 * n)) if epochs is None else epochs, laptop_rates.get(name, 2e-4)
-    width, batch, lr, schedule = by_scale(None, scale, smoke=(1/16, 32, rate, 'both'), laptop=(1/4, 32, rate, 'both'), paper=(1., 128, 2e-4, 'alternate'))
+    if epochs is None: epochs = 5 * math.ceil(shown / (5 * n))
+    rate = laptop_rates.get(name, 2e-4)
+    width, batch, lr, schedule = by_scale(None, scale, smoke=(1/16, 32, rate, 'both'),
+                                          laptop=(1/4, 32, rate, 'both'),
+                                          paper=(1., 128, 2e-4, 'alternate'))
     return Recipe('lsun64', width, epochs, batch, lr, schedule=schedule, seed=seed)
 
 # %% ../nbs/03_lsun.ipynb #fa218dd2
 def trained(name:str, # of a set of the store, or a world
             scale:str='laptop', # a resolved scale
-            epochs=None, # passes, or a dict with them for some names; None: as `bedroom_recipe` says
+            epochs=None, # passes, or a dict of them by name; None: as in `bedroom_recipe`
             n:int=None, # training images of a world
             seed:int=0, # of images, weights, order and latents
             device='auto', # auto, cpu or cuda
-            best:bool=True, # the state with the smallest FID, or the last one?
-           )->Trainer: # its networks in G and D, its images in `data`
+            best:bool=True, # the state with the smallest KID, or the last one?
+           )->Trainer: # its networks in `sampler` and D, its images in `data`
     "The networks of a set of bedrooms or faces: loaded, or trained now"
     if isinstance(epochs, dict): epochs = {known(k): v for k, v in epochs.items()}.get(name)
     images, held_out = pictures(name, scale, n, seed)
     recipe = bedroom_recipe(name, len(images), scale, epochs, seed)
-    watch = watch_fid(perceptual(scale, device=pick_device(device)), held_out, 'lsun64', every=max(1, recipe.epochs // 10))
+    every = look_every(recipe.epochs, len(images), min(n_look, len(held_out)))
+    watch = watch_kid(imagenet_features(pick_device(device)), held_out, 'lsun64', every=every)
     t = train(recipe, images, watch, device)
     return t.load_best() if best else t
 
 # %% ../nbs/03_lsun.ipynb #6f4dd1dd
 def _waves(pattern): # C×H×W without their means → share of power in the strongest frequency, C
     power = torch.fft.fft2(pattern).abs().square().flatten(1)
-    return torch.where(power.sum(1) > 0, 2 * power.amax(1) / power.sum(1).clamp_min(1e-30), 0.).clamp_max(1)
+    share = 2 * power.amax(1) / power.sum(1).clamp_min(1e-30)
+    return torch.where(power.sum(1) > 0, share, 0.).clamp_max(1)
 
 @torch.no_grad()
 def collapse(net:nn.Module, # a generator, or anything with its `outputs`
              z:torch.Tensor, # N×z
             )->dict: # number of the stage → (fixed, wave), one value a map each
-    "How much of every feature map is the same for all z, and how much of that is a single wave (§7)"
+    "The share of every feature map that is fixed for all z, and of that in a single wave (§7)"
     found = {}
     for i, x in enumerate(net.outputs(z)):
         if x.dim() < 4: continue
         x = x.float() - x.float().mean((0, 2, 3), keepdim=True)
         pattern, total = x.mean(0), x.square().mean((0, 2, 3))
-        found[i] = (pattern.square().mean((1, 2)) / total.clamp_min(1e-12)).cpu(), _waves(pattern).cpu()
+        fixed = pattern.square().mean((1, 2)) / total.clamp_min(1e-12)
+        found[i] = fixed.cpu(), _waves(pattern).cpu()
     return found

@@ -81,7 +81,7 @@ objectives['rsgan_without_real'] = replace(objectives['relativistic'], G=_withou
 # %% ../nbs/12_turing.ipynb #91f4b3da
 def log_ratio(one, other, # K measures along two trainings, at the same steps
               last:float=1., # the share of them that counts, from the end
-              floor:float=1e-3, # smaller measures count as this
+              floor:float=1., # smaller measures count as this; 1 suits KID × 1000
              )->float: # negative where `one` is better
     "The mean of ln(one / other): the area between two logarithmic curves"
     one, other = (np.log(np.maximum(m, floor)) for m in (one, other))

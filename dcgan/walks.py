@@ -16,7 +16,7 @@ from torchvision.io import encode_png
 from .core import one_of, within
 from .data import to_uint8
 from .features import freezing
-from .metrics import covered, embed, fid, nearest
+from .metrics import covered, embed, kid, nearest
 from .models import Net, sample
 
 # %% ../nbs/06_walks.ipynb #92bb21f9
@@ -127,10 +127,11 @@ def overlay(x:torch.Tensor, y:torch.Tensor): # N×C×H×W uint8
 def realism(net, # from uint8 images to features
             real:torch.Tensor, # M×F features of held-out images
             x:dict, # name → N×C×H×W uint8
-           )->dict: # name → FID and precision (percent)
+           )->dict: # name → KID × 1000 and precision (percent)
     "How real pictures are"
     X = {k: embed(net, v) for k, v in x.items()}
-    return {k: dict(fid=fid(real, v), precision=100 * covered(v, real)) for k, v in X.items()}
+    return {k: dict(kid=1000 * kid(real, v)[0], precision=100 * covered(v, real))
+            for k, v in X.items()}
 
 # %% ../nbs/06_walks.ipynb #c63e5e1a
 def mix(points:torch.Tensor, # K×z

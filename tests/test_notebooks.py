@@ -92,9 +92,9 @@ def test_wrong_parameter_stops_the_notebook(papermill, parameter):
 
 # The other notebooks
 
-results = {'02a_metrics': ['metrics.png', 'metrics.csv'],
+results = {'02a_metrics': ['acceptance.csv', 'defects.png', 'metrics.png', 'metrics.csv'],
            '02b_dedup': ['dedup.csv', 'dedup_collisions.png'],
-           '03_lsun': ['fig02_rooms.png', 'fig03_rooms.png', 'lsun.csv', 'lsun_fid.png', 'collapse.png'],
+           '03_lsun': ['fig02_rooms.png', 'fig03_rooms.png', 'lsun.csv', 'lsun_kid.png', 'collapse.png'],
            '06_walks': ['fig04_rooms.png', 'walk_rooms.gif', 'walks.csv'],
            '07_guided': ['fig05_rooms.png', 'guided.csv'],
            '08_forget': ['fig06_rooms.png', 'forget_curve.png', 'forget.csv'],

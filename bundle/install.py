@@ -1,0 +1,111 @@
+"On the GPU machine: wheels, data and environment, in a folder that stays while the machine does"
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+folders = ('logs', 'executed', 'store', 'runs', 'figures', 'bin')
+
+
+def pip(*args):
+    "Run pip without a network; what it says on failure, else ''"
+    command = [sys.executable, '-m', 'pip', 'install', '-q', '--no-index', '--no-deps', *args]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stderr[-500:] if done.returncode else ''
+
+
+def install(bundle, keep):
+    "Put the wheels into a folder of their own, and the project's commands beside Python"
+    for name in folders:
+        (keep/name).mkdir(parents=True, exist_ok=True)
+    wheels, site = sorted(map(str, bundle.glob('whl/*.whl'))), keep/'site'
+    if wheels and not site.exists():
+        said = pip('--no-compile', '--no-cache-dir', '--target', str(keep/'site.part'), *wheels)
+        if said:
+            raise SystemExit(f'the wheels do not fit this Python: {said}')
+        (keep/'site.part').rename(site)
+    if site.exists():
+        sys.path.insert(0, str(site))
+    if not Path(sys.executable).with_name('dcgan-train').exists():  # 15_speed starts it
+        said = pip('--no-build-isolation', '-e', str(bundle.parent))
+        if said:
+            print(f'the project itself is not installed, PYTHONPATH must do: {said}')
+
+
+def answer_for_git(bundle, keep):
+    "The commit of the bundle; a stand-in for git says it, since the tree travels without .git"
+    path = bundle/'commit'
+    if not path.exists():
+        return ''
+    commit = path.read_text().strip()
+    head, changed = commit[:12], commit[12:]
+    cases = f'*rev-parse*) echo {head};; *status*) echo "{changed}";;'
+    (keep/'bin/git').write_text(f'#!/bin/sh\ncase "$*" in {cases} esac\n')
+    (keep/'bin/git').chmod(0o755)
+    return commit
+
+
+def carry(bundle, keep, scale):
+    "Take in finished trainings and the authors' networks, if the bundle has them"
+    for source, to in ((bundle/'runs', keep/'runs'/scale), (bundle/'weights', keep/'weights')):
+        if source.exists():
+            shutil.copytree(source, to, dirs_exist_ok=True)
+
+
+def environment(bundle, keep, out, scale, lanes):
+    "The environment of a stage; each scale has trainings of its own"
+    path = [str(p) for p in (keep/'site', bundle.parent) if p.exists()]
+    env = os.environ | dict(
+        PYTHONPATH=os.pathsep.join([*path, os.environ.get('PYTHONPATH', '')]).rstrip(os.pathsep),
+        PATH=os.pathsep.join([str(keep/'bin'), os.environ['PATH']]),
+        DCGAN_DATA=str(keep/'store'), DCGAN_RUNS=str(keep/'runs'/scale),
+        DCGAN_FIGURES=str(keep/'figures'), MPLBACKEND='agg', PYTHONUNBUFFERED='1',
+        PYTHONWARNINGS='ignore', OUT=str(out),
+        IN_TEST='1',  # notebooks side by side must not export the library
+        OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // lanes)))
+    if (keep/'weights').exists():
+        env['DCGAN_WEIGHTS'] = str(keep/'weights')
+    return env
+
+
+class Store:
+    "Data sets that the bundle carries, unpacked side by side in the background"
+
+    def __init__(self, bundle, keep):
+        self.data, self.folder = bundle/'data', keep/'store'
+        wanted = self.data/'sets'
+        names = wanted.read_text().split() if wanted.exists() else []
+        self.coming = {n: self.unpack(n) for n in names if not self.has(n)}
+
+    def has(self, name):
+        return (self.folder/name/'dataset.json').exists()
+
+    def unpack(self, name):
+        "Start to unpack a set; its dataset.json is written last"
+        tar = self.data/f'{name}.tar.gz'
+        if tar.exists():
+            command = [sys.executable, '-m', 'tarfile', '-e', str(tar), str(self.folder)]
+        else:
+            command = [sys.executable, str(self.data/'unpack.py'), str(self.folder), name]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def ready(self, names):
+        "Are all of these sets in the store?"
+        return all(self.has(n) and not self.is_coming(n) for n in names)
+
+    def is_coming(self, name):
+        return name in self.coming and self.coming[name].poll() is None
+
+    def lacks(self, names):
+        "Those that are neither in the store nor on their way"
+        return [n for n in names if not self.has(n) and not self.is_coming(n)]
+
+    def wait(self, until):
+        "Wait for what is on its way; what is not there in time, a later call unpacks anew"
+        for process in self.coming.values():
+            try:
+                process.wait(max(0, until - time.time()))
+            except subprocess.TimeoutExpired:
+                process.kill()

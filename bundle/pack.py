@@ -1,0 +1,182 @@
+"""What a GPU machine without a network needs, put into .gpu/: python bundle/pack.py A
+
+`parts` in stages.py says what A, B … carry: wheels for the target's Python of what it lacks, the
+authors' discriminators, data sets. A list does too: wheels,mnist. Each has scripts and the commit.
+"""
+import argparse
+import configparser
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from stages import parts
+
+here = Path(__file__).resolve().parent
+root = here.parent
+scripts = ('go', 'install.py', 'results.py', 'schedule.py', 'smoke.py', 'stages.py', 'weights.py')
+unused = {'debugpy', 'jedi', 'parso', 'widgetsnbextension', 'jupyterlab-widgets', 'watchdog',
+          'tzdata'}  # what ipykernel and papermill ask for and no run imports
+most = 64 * 2**20  # bytes that travel at once: the tree and the bundle
+named = dict(mnist='MNIST', svhn='svhn_test10k', cifar10='cifar10',
+               tiny_imagenet='tiny_imagenet_32', places_bedroom='places_bedroom_64', lfw='lfw_64')
+
+
+def default_data():
+    "../shared/data, where packed sets lie beside the checkout, else the project's own store"
+    shared = root.parent/'shared/data'
+    return shared if (shared/'unpack.py').exists() else root/'data'
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser('pack', description=__doc__.split(':')[0])
+    add = parser.add_argument
+    add('part', nargs='?', default='A', help=f'{", ".join(parts)}, or a list such as wheels,mnist')
+    add('--data', type=Path, default=default_data(), help='packed sets with unpack.py, or a store')
+    add('--weights', type=Path, default=root.parent/'shared/weights',
+        help="the authors' released networks")
+    add('--runs', type=Path, nargs='*', default=[], help='finished trainings to take along')
+    add('--python', default='3.12', help="the target's Python")
+    add('--there', type=Path, default=here/'there.txt', help='packages that the target has')
+    return parser.parse_args()
+
+
+def carried(part):
+    "What a part, or a list, carries"
+    names = parts.get(part) or tuple(part.split(','))
+    known = ['wheels', 'weights', *named]
+    unknown = [n for n in names if n not in known]
+    if unknown:
+        raise SystemExit(f"pack: unknown {unknown[0]!r}: one of {', '.join([*parts, *known])}")
+    return names
+
+
+def canonical(requirement):
+    "A package's name without version, in the form that indexes compare"
+    return re.sub(r'[-_.]+', '-', re.split(r'[<>=!~\[; ]', requirement)[0]).lower()
+
+
+def platform(python):
+    "Options of pip that ask for another machine's wheels: Linux on x86-64"
+    tags = [f'manylinux_2_{n}_x86_64' for n in (28, 27, 24, 17, 12, 5)]
+    tags += ['manylinux2014_x86_64', 'manylinux1_x86_64']
+    return ['--only-binary=:all:', '--implementation', 'cp', '--python-version', python,
+            *(f'--platform={tag}' for tag in tags)]
+
+
+def resolve(wanted, python):
+    "Requirements with all that they need, as pip resolves them: name → version"
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder)/'found'
+        subprocess.run([sys.executable, '-m', 'pip', 'install', '-qq', '--dry-run',
+                        '--ignore-installed', '--report', str(found), '--target', folder,
+                        *platform(python), '-c', str(root/'constraints.txt'), *wanted],
+                       check=True, stdout=sys.stderr)
+        installed = json.loads(found.read_text())['install']
+    return {canonical(i['metadata']['name']): i['metadata']['version'] for i in installed}
+
+
+def fetch_wheels(python, there):
+    "The folder with wheels of what settings.ini asks for and the target lacks, downloaded once"
+    to = root/f'runs/wheels-{python}'
+    settings = configparser.ConfigParser(delimiters=['='])
+    settings.read(root/'settings.ini')
+    has = {canonical(p) for p in there.read_text().split()}
+    needed = settings['DEFAULT']['requirements'].split()
+    asked = ' '.join([python, *sorted(needed), *sorted(has)])
+    if (to/'asked').exists() and (to/'asked').read_text() == asked:
+        return to
+    shutil.rmtree(to, ignore_errors=True)
+    found = resolve([r for r in needed if canonical(r) not in has], python)
+    lacking = [f'{k}=={v}' for k, v in sorted(found.items()) if k not in has | unused]
+    subprocess.run([sys.executable, '-m', 'pip', 'download', '-qq', '--no-deps',
+                    *platform(python), '-d', str(to), *lacking], check=True)
+    (to/'asked').write_text(asked)
+    return to
+
+
+def pack_set(data, name, to):
+    "Copy a packed set, or pack one of the store; dataset.json comes last"
+    if (data/'unpack.py').exists():
+        shutil.copy(data/'unpack.py', to)
+        lossless = shutil.ignore_patterns('*lossless*')  # CIFAR-10's true pixels: 15 MB, not used
+        shutil.copytree(data/named[name], to/named[name], ignore=lossless)
+    elif (data/name/'dataset.json').exists():
+        with tarfile.open(to/f'{name}.tar.gz', 'w:gz') as tar:
+            for path in sorted((data/name).iterdir(), key=lambda p: p.name == 'dataset.json'):
+                tar.add(path, f'{name}/{path.name}')
+    else:
+        raise SystemExit(f'pack: {name} is not in {data}: dcgan-prepare {name}, or --data FOLDER')
+
+
+def pack_weights(source, to):
+    "Copy the authors' discriminators, which Tables 1 and 2 measure"
+    if not source.exists():
+        print(f"no {source}: Tables 1 and 2 leave out the authors' networks")
+        return
+    for path in source.rglob('*discrim_params.jl_*.npy'):
+        target = to/path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+
+
+def git(*args):
+    done = subprocess.run(['git', '-C', str(root), *args], capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def commit():
+    "The commit of the sources, '+' if they differ; one that only takes away figures/ is skipped"
+    head = git('log', '-1', '--format=%H', '--invert-grep', '--grep=^Without figures')
+    changed = git('status', '--porcelain', '--', 'nbs', 'dcgan', 'settings.ini')
+    return head[:12] + ('+' if changed else '')
+
+
+def size(paths):
+    return sum(p.stat().st_size for p in paths if p.is_file())
+
+
+def tell_size(to):
+    "Print what travels, and fail where it is too much for one copy"
+    listed = git('ls-files', '-z', '-co', '--exclude-standard').split('\0')
+    tree, own = size(root/name for name in listed if name), size(to.rglob('*'))
+    figures = size(root/name for name in listed if name.startswith('figures/'))
+    print(f'the tree {tree / 1e6:.1f} MB ({figures / 1e6:.1f} of them figures/), '
+          f'the bundle {own / 1e6:.1f}, together {(tree + own) / 1e6:.1f} of {most / 1e6:.1f} MB')
+    if tree + own > most:
+        print('too much for one copy: see "Without figures" in bundle/README.md')
+
+
+def fill(to, names, args):
+    "Copy what the names ask for"
+    (to/'data').mkdir(parents=True)
+    if 'wheels' in names:
+        shutil.copytree(fetch_wheels(args.python, args.there), to/'whl')
+    if 'weights' in names:
+        pack_weights(args.weights, to/'weights')
+    sets = [name for name in names if name in named]
+    for name in sets:
+        pack_set(args.data, name, to/'data')
+    (to/'data/sets').write_text('\n'.join(sets))
+    for folder in args.runs:
+        shutil.copytree(folder, to/'runs'/folder.name)
+
+
+def main():
+    args = read_arguments()
+    names, to = carried(args.part), root/'.gpu'
+    shutil.rmtree(to, ignore_errors=True)
+    fill(to, names, args)
+    for name in scripts:
+        shutil.copy(here/name, to)
+    (to/'commit').write_text(commit())
+    subprocess.run(['chmod', '-R', 'u+w', str(to)], check=True)
+    tell_size(to)
+
+
+if __name__ == '__main__':
+    main()
