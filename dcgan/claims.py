@@ -787,17 +787,17 @@ claims += [
           [_drift(data) for data in ('two blobs', 'digits', 'natural images')]),
     Claim('DeLiGAN', 'Sketches are diverse too', '', 'there is no set of sketches here')]
 
-# %% ../nbs/14_claims.ipynb #d2c2c5ab
+# %% ../nbs/14_claims.ipynb #75b9eb8b
 columns = ['section', 'claim', 'paper', 'ours', '95 % interval', 'n', 'p',
            'scale', 'data', 'verdict', 'why']
-made_by = { # notebook → its files
+_files = { # of each notebook
     '02b_dedup': 'dedup dedup_scale', '03_lsun': 'lsun collapse', '04_cifar10': 'table1',
     '05_svhn': 'table2', '06_walks': 'walks', '07_guided': 'guided',
     '08_forget': 'forget forget_curve', '09_faces': 'arithmetic arithmetic_realism',
     '10_mnist': 'table3', '11_large_images': 'cppn_claims', '12_turing': 'turing_claims',
     '13_deligan': 'deligan_toy deligan_components deligan_gaussians deligan_less_data '
                   'deligan_digits_scores deligan_natural_scores'}
-made_by = {file: notebook for notebook, files in made_by.items() for file in files.split()}
+made_by = {file: notebook for notebook, files in _files.items() for file in files.split()}
 
 def _line(of, **more): # a row of the ledger, of a claim
     line = dict.fromkeys(columns, '')
