@@ -428,9 +428,10 @@ def read_checkpoint(path # a .safetensors file
 def restore(self:Trainer, name:str='checkpoint'): # file name without ending
     "Put the state of a checkpoint in place"
     tensors, meta = read_checkpoint(self.folder/f'{name}.safetensors')
-    mine = {k: v.shape for k, v in self.state().items()}
-    if Recipe(**meta['recipe']) != self.recipe or mine != {k: v.shape for k, v in tensors.items()}:
-        raise ValueError(f'{self.folder.name} holds a training of another recipe: use another folder')
+    shapes, mine = ({k: v.shape for k, v in found.items()} for found in (tensors, self.state()))
+    if asdict(Recipe()) | meta['recipe'] != asdict(self.recipe) or shapes != mine:
+        raise ValueError(f'{self.folder.name} holds a training of another recipe, or of another version '
+                         'of this library: move it away, or use another folder')
     for k, v in self.state().items(): v.copy_(tensors[k])
     self.epoch, self.step, self.history, self.made = meta['epoch'], meta['step'], meta['history'], meta['made']
     return self
