@@ -696,18 +696,17 @@ def _blind(kept, name=''): # does the measure miss a factor of two in speed?
 
 def _untaught(kept, name=''): # is little gone even at 32 pixels?
     curves = kept['sizes']['32']
-    gone = [100 * (1 - math.exp(log_ratio(c['measure'], [c['untrained']] * len(c['measure']), 1/3)))
-            for c in curves]
-    return '' if student(gone, 'trainings').low > 50 else 'too little is learned at 32 px'
+    left = [log_ratio(c['measure'], [c['untrained']] * len(c['measure']), 1/3) for c in curves]
+    share = student([math.exp(x) for x in left], 'trainings', ratio=True)
+    return '' if share.high < .8 else 'too little is learned at 32 px'
 
 # %% ../nbs/14_claims.ipynb #453c1535
 def _pair(text, key, mark=1., more=False, **kw): # a claim of one entry
     return Claim('T-GANs', text, '', [Entry('turing_claims', _ratio(key), mark, more, **kw)])
 
 def _larger(size):
-    find = mean(at('pairs', f'{size} px, points'), of='trainings')
-    text = f'{size} px need only wider nets: % of the measure gone, less at 32 px (T-SGAN)'
-    return Claim('T-GANs', text, '', [Entry('turing_claims', find, -10, doubt=_untaught)])
+    text = f'{size} px need only wider nets: share of the measure left, by 32 px (T-SGAN)'
+    return _pair(text, f'{size} px / 32 px', 1.25, doubt=_untaught)
 
 _equal = [Entry('turing_claims', _ratio('T-SGAN / T-WGAN'), mark, more, doubt=_blind)
           for mark, more in ((1.25, False), (.8, True))]
