@@ -6,6 +6,7 @@ authors' discriminators, data sets. A list does too: wheels,mnist. Each has scri
 import argparse
 import configparser
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -26,19 +27,19 @@ named = dict(mnist='MNIST', svhn='svhn_test10k', cifar10='cifar10',
                tiny_imagenet='tiny_imagenet_32', places_bedroom='places_bedroom_64', lfw='lfw_64')
 
 
-def default_data():
-    "../shared/data, where packed sets lie beside the checkout, else the project's own store"
-    shared = root.parent/'shared/data'
-    return shared if (shared/'unpack.py').exists() else root/'data'
+def folder(variable, default=None):
+    "The folder that an environment variable names, else a default"
+    return Path(os.environ[variable]) if os.environ.get(variable) else default
 
 
 def read_arguments():
     parser = argparse.ArgumentParser('pack', description=__doc__.split(':')[0])
     add = parser.add_argument
     add('part', nargs='?', default='A', help=f'{", ".join(parts)}, or a list such as wheels,mnist')
-    add('--data', type=Path, default=default_data(), help='packed sets with unpack.py, or a store')
-    add('--weights', type=Path, default=root.parent/'shared/weights',
-        help="the authors' released networks")
+    add('--data', type=Path, default=folder('DCGAN_PACKED', root/'data'),
+        help='packed sets with unpack.py ($DCGAN_PACKED), or a store')
+    add('--weights', type=Path, default=folder('DCGAN_WEIGHTS'),
+        help="the authors' released networks ($DCGAN_WEIGHTS); left out where not given")
     add('--runs', type=Path, nargs='*', default=[], help='finished trainings to take along')
     add('--python', default='3.12', help="the target's Python")
     add('--there', type=Path, default=here/'there.txt', help='packages that the target has')
@@ -115,8 +116,8 @@ def pack_set(data, name, to):
 
 def pack_weights(source, to):
     "Copy the authors' discriminators, which Tables 1 and 2 measure"
-    if not source.exists():
-        print(f"no {source}: Tables 1 and 2 leave out the authors' networks")
+    if source is None or not source.exists():
+        print(f"weights: {source or 'not given'}: Tables 1 and 2 leave out the authors' networks")
         return
     for path in source.rglob('*discrim_params.jl_*.npy'):
         target = to/path.relative_to(source)

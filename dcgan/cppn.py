@@ -152,7 +152,7 @@ class Cppn:
     std:float = 1. # of their first weights and biases
     near:float = .001 # of those of the tanh layer
     reach:float = 8. # of coordinates, and what z is multiplied with
-    pace:float = 1. # share of the rate at which the blocks begin
+    pace:tuple = (1., 1.) # of the blocks: their share of the rate, at first and at last
 
     def __call__(self, family, width, g): # width scales the units
         units = max(1, round(self.units * width))
@@ -295,8 +295,9 @@ def _digits(G, outputs=11):
     D = (*_convs, Layer('dense', outputs, bias=True))
     return Family(32, 'encoder', (1, 26, 26), G, D, out='sigmoid', margin=2)
 
-families.update(cppn26=_digits(Cppn()), cppn26_paced=_digits(Cppn(pace=.03)),
-                cppn26_4=_digits(Cppn(units=4)), cppn26_4_paced=_digits(Cppn(units=4, pace=.03)),
+_pace = .03, .3
+families.update(cppn26=_digits(Cppn()), cppn26_paced=_digits(Cppn(pace=_pace)),
+                cppn26_4=_digits(Cppn(units=4)), cppn26_4_paced=_digits(Cppn(units=4, pace=_pace)),
                 cppn26_wide=_digits(WideCppn(), 1))
 
 # %% ../nbs/11_large_images.ipynb #276747e5

@@ -23,7 +23,7 @@ def side_by_side(call:Callable, # of keyword arguments
                  jobs:list, # dicts of arguments, the longest job first
                  device:torch.device, # where `call` computes
                 )->list: # what `call` returns, in the order of the jobs
-    "Every job's result: on a CPU from as many processes as this one has threads, one thread each"
+    "Every job's result; on a CPU one process a thread works on them, each on one thread"
     workers = min(len(jobs), torch.get_num_threads()) if device.type == 'cpu' else 1
     if workers < 2: return [call(**job) for job in tqdm(jobs, leave=False)]
     with parallel_config('loky', n_jobs=workers, inner_max_num_threads=1):

@@ -174,11 +174,12 @@ class Recipe:
 @patch
 def rate(self:Recipe, epoch:int # counted from 0
          , which:str='G' # the update: 'G', 'D' or 'R'
-         , pace:float=1. # of a module: what share of the rate it begins with
+         , pace:tuple=(1., 1.) # of a module: its share of the rate at first, and at last
         )->float: # Adam's learning rate
     "The rate of an epoch: constant, then falling linearly in the last `decay_epochs`: 1, .99, …, .01 of it (release)"
     full = self.lr_D if which != 'G' and self.lr_D is not None else self.lr
-    full *= pace ** max(0., 1 - 2 * epoch / self.epochs) # a pace rises to 1 by the middle of the training
+    first, last = pace # the second from the middle of the training on
+    full *= last * (first / last) ** max(0., 1 - 2 * epoch / self.epochs)
     return full * min(1., (self.epochs - epoch) / max(1, self.decay_epochs))
 
 # %% ../nbs/02_train.ipynb #f2763217
@@ -207,7 +208,7 @@ def key_of(recipe:Recipe, data:ImageSet, measure:Measure=None)->str: # 16 hex di
 def _groups(net): # Adam's parameter groups, one a pace
     paces = {p: m.pace for m in net.modules() if hasattr(m, 'pace') for p in m.parameters()}
     found = {}
-    for p in net.parameters(): found.setdefault(paces.get(p, 1.), []).append(p)
+    for p in net.parameters(): found.setdefault(paces.get(p, (1., 1.)), []).append(p)
     return [dict(params=params, pace=pace) for pace, params in found.items()]
 
 def _adam(net, which, recipe, device):
