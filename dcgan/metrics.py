@@ -456,28 +456,43 @@ def wilson(p:float, # share
     return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
 
 # %% ../nbs/02a_metrics.ipynb #6607ceea
-def _nearest_image(X, images, f, block=2000): # real images by the block: all at once are too large
-    found = [nearest(X, f(images[i:i + block])) for i in range(0, len(images), block)]
-    distances, within = (torch.stack(v, 1) for v in zip(*found)) # N×blocks
-    distance, b = distances.min(1)
-    return distance, block * b + within.gather(1, b[:, None])[:, 0]
+def _nearest_pairs(X, images, f, block=2000): # real images by the block: all at once are too large
+    parts = []
+    for i in range(0, len(images), block):
+        D = torch.cdist(X, f(images[i:i + block])) # N×block
+        parts.append((*D.min(1), D.amin(0)))
+    distance, at, of_images = zip(*parts)
+    distance, b = torch.stack(distance, 1).min(1)
+    at = torch.stack(at, 1).gather(1, b[:, None])[:, 0]
+    return distance, block * b + at, torch.cat(of_images) # N, N, number of real images
 
+def _share(copied, nearest_image, n_train, n_held_out): # and the ends of its interval
+    def equally(p): return p * n_held_out / (p * n_held_out + (1 - p) * n_train)
+    counts = nearest_image.unique(return_counts=True)[1].double()
+    p, independent = float(copied.float().mean()), float(counts.sum()**2 / counts.square().sum())
+    low, high = wilson(p, independent)
+    return dict(share=equally(p), low=equally(low), high=equally(high))
+
+def _nearer(of_train, of_held_out): # and half of the width of its interval
+    n, m = len(of_train), len(of_held_out)
+    wins = stats.mannwhitneyu(of_held_out.numpy(), of_train.numpy()).statistic
+    return dict(nearer=float(wins / (n * m)), nearer_half=1.96 * ((n + m + 1) / (12 * n * m))**.5)
+
+# %% ../nbs/02a_metrics.ipynb #c3f0a91e
 def memorisation(samples, # N generated images, uint8: an `ImageSet` or a tensor
                  train:ImageSet, # what was trained on
                  held_out:ImageSet, # real images from the same source that were not
                  f:Callable=pixels, # images → N×F, in which distances are taken
-                )->dict: # share, its interval (low, high), ratio of median distances, n
+                )->dict: # share, low, high; nearer, nearer_half; ratio of median distances; n
     "How often the nearest real image is a training image; 0.5 where nothing is memorised"
-    X, n_train, n_held_out = f(samples), len(train), len(held_out)
-    to_train, i = _nearest_image(X, train, f)
-    to_held_out, j = _nearest_image(X, held_out, f)
+    X = f(samples)
+    to_train, i, of_train = _nearest_pairs(X, train, f)
+    to_held_out, j, of_held_out = _nearest_pairs(X, held_out, f)
     copied = to_train < to_held_out
-    def equally(p): return p * n_held_out / (p * n_held_out + (1 - p) * n_train)
-    counts = torch.where(copied, i, n_train + j).unique(return_counts=True)[1].double()
-    p, independent = float(copied.float().mean()), float(counts.sum()**2 / counts.square().sum())
-    low, high = map(equally, wilson(p, independent))
-    ratio = float((to_train / to_held_out).median())
-    return dict(share=equally(p), low=low, high=high, ratio=ratio, n=len(copied))
+    nearest_image = torch.where(copied, i, len(train) + j)
+    return dict(**_share(copied, nearest_image, len(train), len(held_out)),
+                **_nearer(of_train, of_held_out), n=len(copied),
+                ratio=float((to_train / to_held_out).median()))
 
 # %% ../nbs/02a_metrics.ipynb #79443716
 def as_given(X): # N×F
