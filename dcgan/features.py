@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Cs', 'freezing', 'estimate_statistics', 'extract_features', 'Rows', 'top_eigenvectors', 'conjugate_gradients',
-           'solve_svm', 'gram', 'solve_dual', 'targets', 'L2SVM', 'fit_path', 'hold_out', 'draw_labelled', 'featurise',
+           'solve_svm', 'gram', 'factor', 'targets', 'L2SVM', 'fit_path', 'hold_out', 'draw_labelled', 'featurise',
            'network_features', 'pixels', 'error_rates', 'probe', 'validation_error']
 
 # %% ../nbs/01a_features.ipynb #516e0535
@@ -152,39 +152,36 @@ def solve_svm(A:Rows, # n samples
         if (gain < 1e-5).all(): break
     return w
 
-# %% ../nbs/01a_features.ipynb #0f04b36e
+# %% ../nbs/01a_features.ipynb #f4ebb89a
 def gram(X:torch.Tensor, # n×F of any type
          block:int=1024, # features multiplied at a time
         )->torch.Tensor: # n×n, float64
-    "The samples' inner products in 64 bits, the bias's 1 included"
-    K = torch.ones(len(X), len(X), dtype=torch.double, device=X.device)
-    for x in X.split(block, 1): K.addmm_(x.double(), x.double().T)
+    "The samples' inner products, at least as precise as sums in 32 bits"
+    K = torch.zeros(len(X), len(X), dtype=torch.double, device=X.device)
+    with torch.autocast(X.device.type, enabled=False):
+        for x in X.split(block, 1):
+            x = x if x.dtype == torch.double else x.float()
+            K += x @ x.T
     return K
 
-# %% ../nbs/01a_features.ipynb #fc495e73
-def _newton(K, y, C, inside): # the minimiser if exactly these samples are inside the margin
-    i = inside.nonzero()[:, 0]
-    H = K[i][:, i]
-    H.diagonal().add_(1 / (2 * C))
-    beta = torch.zeros_like(y)
-    beta[i] = torch.cholesky_solve(y[i, None], torch.linalg.cholesky(H))[:, 0]
-    return beta
+# %% ../nbs/01a_features.ipynb #0af0c5f7
+def factor(K:torch.Tensor, # n×n positive semidefinite, up to rounding errors
+          )->torch.Tensor: # n×n lower triangle L
+    "A Cholesky factor of `K`, or of `K` with a larger diagonal; a `ValueError` if it has none"
+    eye = torch.eye(len(K), dtype=K.dtype, device=K.device)
+    for digits in range(6, -1, -1):
+        added = 10.**-digits * K.diagonal().mean() + 1e-12
+        L, failed = torch.linalg.cholesky_ex(K + added * eye)
+        if not failed and L.isfinite().all(): return L
+    raise ValueError('the features have no inner products in 64 bits: they are too large')
 
-def solve_dual(K:torch.Tensor, # n×n, float64
-               y:torch.Tensor, # n targets, 1 or -1
-               C:float, # weight of the loss against the norm
-               beta:torch.Tensor, # n, a start such as the solution for another C
-              )->torch.Tensor: # n: the weights of the samples
-    "The minimiser of the L2-SVM objective as a sum of samples, by Newton's method"
-    sizes = torch.tensor([0, *2.**-np.arange(10)], dtype=K.dtype, device=K.device)
-    for _ in range(100):
-        f = K @ beta
-        step = _newton(K, y, C, y * f < 1) - beta
-        betas, fs = beta[:, None] + step[:, None] * sizes, f[:, None] + (K @ step)[:, None] * sizes
-        found = (betas * fs).sum(0) / 2 + C * (1 - y[:, None] * fs).clamp(min=0).square().sum(0)
-        beta = betas[:, found.argmin()]
-        if found[0] - found.amin() <= 1e-9 * found[0]: break
-    return beta
+# %% ../nbs/01a_features.ipynb #fbbb3964
+def _condensed(X): # n×F → n×n with the same inner products; and from its weights to those of X
+    L = factor(gram(X))
+    def back(w): # (n+1)×k → (F+1)×k
+        v = torch.linalg.solve_triangular(L.T, w[:-1].double(), upper=True)
+        return torch.cat([X.T @ v.to(X.dtype), w[-1:]])
+    return L.to(X.dtype), back
 
 # %% ../nbs/01a_features.ipynb #3507d2f8
 def targets(y:torch.Tensor, # n labels
@@ -229,19 +226,13 @@ def _fitted(C, classes, w): # an `L2SVM` with weights w, (F+1)×k
 
 # %% ../nbs/01a_features.ipynb #ab03d880
 def _solve_path(X, y, classes, Cs, rank): # yields the weights for each C, (F+1)×k
-    A, w = Rows(X), None
-    Y, top = targets(y, classes, A.dtype), top_eigenvectors(A, min(rank, min(X.shape) // 2))
+    few = len(X) <= min(X.shape[1], 2000)
+    Z, back = _condensed(X.to(Rows(X).dtype)) if few else (X, lambda w: w)
+    A, w = Rows(Z), None
+    Y, top = targets(y, classes, A.dtype), top_eigenvectors(A, min(rank, min(Z.shape) // 2))
     for C in Cs:
         w = solve_svm(A, Y, C, top, w)
-        yield w
-
-def _solve_path_of_few(X, y, classes, Cs): # the same
-    K, A = gram(X), Rows(X)
-    Y = targets(y, classes, torch.double)
-    betas = torch.zeros_like(Y)
-    for C in Cs:
-        betas = torch.stack([solve_dual(K, t, C, b) for t, b in zip(Y.T, betas.T)], 1)
-        yield A.transposed(betas.to(A.dtype))
+        yield back(w)
 
 def fit_path(X:torch.Tensor, # n×F float64, float32 or bfloat16
              y:torch.Tensor, # n labels
@@ -252,8 +243,7 @@ def fit_path(X:torch.Tensor, # n×F float64, float32 or bfloat16
     y = torch.as_tensor(y).to(X.device)
     classes = _checked(X, y)
     with torch.autocast(X.device.type, enabled=False):
-        few = len(X) <= min(X.shape[1], 6000 if X.device.type == 'cuda' else 2000)
-        weights = _solve_path_of_few(X, y, classes, Cs) if few else _solve_path(X, y, classes, Cs, rank)
+        weights = _solve_path(X, y, classes, Cs, rank)
         return [_fitted(C, classes, w) for C, w in zip(Cs, weights)]
 
 # %% ../nbs/01a_features.ipynb #1bf89fb8
