@@ -169,6 +169,7 @@ def front(library):
 def assets():
     "Everything that the pages show or run, from this machine: figures, provenance, what comes from npm, the generators"
     copies = {p: proc/'figures'/p.name for e in ('png', 'gif') for p in figures.glob(f'*.{e}')}
+    copies |= {p: proc/'figures/paper'/p.name for p in figures.glob('paper/*.png')}
     copies |= {p: proc/'_static/provenance'/p.name for p in figures.glob('*.json')}
     copies |= {p: proc/'_static/explorer/models'/p.name for p in figures.glob('generators/*')}
     copies |= {packages/package/f: proc/'_static/vendor'/package/Path(f).name for package, files in vendored.items() for f in files}
