@@ -14,23 +14,22 @@ class Stage:
 
 K = 1000
 rooms = dict(images=60*K, epochs=30)  # one training for four notebooks
-natural = ('tiny_imagenet',)  # what the features behind FID are trained on
 
 stages = dict(
     smoke=Stage('smoke.py', 55, lanes=3),
     table3=Stage('10_mnist', 500, dict(samples=[50*K, 100*K, K*K, 10*K*K]), ('mnist',)),
     table2=Stage('05_svhn', 420, dict(trials=16), ('svhn',)),
     table1=Stage('04_cifar10', 300, {}, ('cifar10', 'tiny_imagenet'), lanes=2),
-    rooms=Stage('03_lsun', 430, rooms | dict(dataset='rooms', long=40), natural, lanes=2),
+    rooms=Stage('03_lsun', 430, rooms | dict(dataset='rooms', long=40), lanes=2),
     bedrooms=Stage('03_lsun', 140, dict(dataset='places_bedroom', epochs=200, long=40),
-                   ('places_bedroom', 'tiny_imagenet'), lanes=2),
+                   ('places_bedroom',), lanes=2),
     faces=Stage('09_faces', 420, dict(dataset='lfw', images=100*K, epochs=20),
-                ('lfw', 'tiny_imagenet'), lanes=2),
-    walks=Stage('06_walks', 240, rooms | dict(dataset='rooms'), natural, lanes=2),
-    guided=Stage('07_guided', 240, rooms | dict(dataset='rooms'), natural, lanes=2),
-    forget=Stage('08_forget', 240, rooms | dict(dataset='rooms'), natural, lanes=2),
+                ('lfw',), lanes=2),
+    walks=Stage('06_walks', 240, rooms | dict(dataset='rooms'), lanes=2),
+    guided=Stage('07_guided', 240, rooms | dict(dataset='rooms'), lanes=2),
+    forget=Stage('08_forget', 240, rooms | dict(dataset='rooms'), lanes=2),
     speed=Stage('15_speed', 480, lanes=3),
-    turing=Stage('12_turing', 2300, {}, ('cifar10', 'lfw', 'tiny_imagenet'), lanes=2),
+    turing=Stage('12_turing', 2300, {}, ('cifar10', 'lfw'), lanes=2),
     large=Stage('11_large_images', 1800, {}, ('mnist',)),
     deligan=Stage('13_deligan', 1700, {}, ('mnist', 'cifar10'), lanes=2),
     proof_explorer=Stage('10a_explorer', 25, dict(scale='smoke'), lanes=3),
