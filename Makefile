@@ -1,4 +1,4 @@
-# make figures   every table and figure, at the scale this machine can carry (SCALE=smoke|laptop|paper, NB=05_svhn,
+# make figures   every table and figure, at the scale this machine can carry (SCALE=smoke|laptop|overnight|paper, NB=05_svhn,
 #                ARGS='-p epochs 60' for the notebooks' parameters, ARGS=--kept for those of the results that are here)
 # make test      all tests
 # make docs      the site, in _docs (then: python -m http.server -d _docs)

@@ -37,7 +37,7 @@ def kept_at(file:str, # name of a table or figure, without ending
     "The contents of the files in figures/ of that name, by scale"
     root = figures_root()
     folders, runs = [root, *sorted(root.glob('seed_*'))], []
-    for part in ('paper', '', 'smoke'):
+    for part in ('paper', '', 'laptop', 'smoke'):
         paths = [folder/part/f'{file}.json' for folder in folders]
         found = [json.loads(p.read_text()) for p in paths if p.is_file()]
         repeated = {r['seed']: r for r in found if _repeats(found[0], r)}

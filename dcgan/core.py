@@ -6,7 +6,7 @@
 __all__ = ['scales', 'devices', 'precisions', 'protocols', 'columns', 'one_of', 'within', 'checkout', 'project_root',
            'export_library', 'data_root', 'runs_root', 'figures_root', 'atomic_path', 'resolve_scale', 'by_scale',
            'seed_of', 'generator', 'be_deterministic', 'seed_everything', 'pick_device', 'pick_precision', 'commit',
-           'versions', 'device_name', 'Run', 'protocol', 'table_row', 'markdown_table']
+           'versions', 'device_name', 'Run', 'protocol', 'hash_of', 'table_row', 'markdown_table']
 
 # %% ../nbs/00_core.ipynb #aa3b7289
 import contextlib, csv, functools, hashlib, io, json, os, platform, random, re, subprocess, time
@@ -73,10 +73,10 @@ def runs_root()->Path: # `$DCGAN_RUNS`, else runs/
     "The folder that holds trainings: checkpoints, logs, sample grids"
     return _root('DCGAN_RUNS', 'runs')
 
-def figures_root(scale:str='laptop', # a resolved scale
-                )->Path: # `$DCGAN_FIGURES`, else figures/; other scales than laptop in a folder of their own
+def figures_root(scale:str='overnight', # a resolved scale
+                )->Path: # `$DCGAN_FIGURES`, else figures/; other scales than overnight in a folder of their own
     "The folder that holds the tables and figures of a scale, so that one scale never overwrites another"
-    return _root('DCGAN_FIGURES', 'figures')/('' if scale == 'laptop' else scale)
+    return _root('DCGAN_FIGURES', 'figures')/('' if scale == 'overnight' else scale)
 
 # %% ../nbs/00_core.ipynb #7a4cf41c
 @contextlib.contextmanager
@@ -92,10 +92,10 @@ def atomic_path(path, # file to be written
     finally: temporary.unlink(missing_ok=True)
 
 # %% ../nbs/00_core.ipynb #3608f543
-scales = ['auto', 'smoke', 'laptop', 'paper']
+scales = ['auto', 'smoke', 'laptop', 'overnight', 'paper'] # from the smallest
 
 def resolve_scale(scale:str='auto', # one of `scales`
-                 )->str: # smoke, laptop or paper
+                 )->str: # smoke, laptop, overnight or paper
     "The scale that `auto` means here: smoke under `nbdev_test`, paper where CUDA is present, else laptop"
     if one_of(scale, scales, 'scale') != 'auto': return scale
     if os.environ.get('IN_TEST'): return 'smoke'
@@ -104,9 +104,9 @@ def resolve_scale(scale:str='auto', # one of `scales`
 # %% ../nbs/00_core.ipynb #561192cd
 def by_scale(value, # a parameter as given; None means "what the scale says"
              scale:str, # a resolved scale
-             **values): # the value at each scale: smoke=, laptop=, paper=
+             **values): # the value at each scale: smoke=, laptop=, paper=; overnight= where it is not laptop's
     "`value`, or the one of this scale where it is None"
-    return values[scale] if value is None else value
+    return values.get(scale, values['laptop']) if value is None else value
 
 # %% ../nbs/00_core.ipynb #b5e3982b
 def seed_of(*key, # integers and strings, such as ('latent', 0, 117)
@@ -187,6 +187,12 @@ def device_name(device:str='cpu', # 'cpu' or 'cuda'
     return f'{name}, {(n := torch.get_num_threads())} thread{"s" * (n > 1)}'
 
 # %% ../nbs/00_core.ipynb #e0f057af
+def _refuse_changed_sources(scale):
+    tracked = checkout() and figures_root(scale).resolve().is_relative_to(checkout()/'figures')
+    if tracked and scale in ('overnight', 'paper') and commit().endswith('+'):
+        raise ValueError(f'{figures_root(scale)} keeps results of clean commits, and this checkout has changed sources: '
+                         'commit them, set $DCGAN_FIGURES to a folder elsewhere, or take scale=laptop')
+
 @dataclass
 class Run:
     "One run of a notebook: what it was made with, and where its results go"
@@ -198,8 +204,13 @@ class Run:
     def __post_init__(self):
         self.scale, self.seed = resolve_scale(self.parameters.get('scale', 'auto')), self.parameters.get('seed', 0)
         within(self.seed, 0, 2**31, 'seed', whole=True)
+        _refuse_changed_sources(self.scale)
         self.device = pick_device(self.parameters.get('device', 'auto'))
         seed_everything(self.seed)
+
+    def pick(self, value, smoke, laptop, paper, **overnight):
+        "A parameter, or what the scale says where it is None"
+        return by_scale(value, self.scale, smoke=smoke, laptop=laptop, paper=paper, **overnight)
 
 # %% ../nbs/00_core.ipynb #ce159af4
 _features, _state = 'the features miss what people see', 'the features that chose its networks miss what people see'
@@ -246,12 +257,22 @@ def provenance(self:Run)->dict: # ready for JSON
     return dict(notebook=self.notebook, protocol=protocol(self.notebook)[0], parameters=self.parameters, scale=self.scale, datasets=self.datasets, seed=self.seed,
                 versions=versions(), device=device_name(self.device.type), seconds=round(time.time() - self.began, 1), commit=commit())
 
+def hash_of(path)->str: # SHA-256, 64 hexadecimal digits
+    "What tells a file from any other"
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
 @patch
-def _keep(self:Run, name, suffix, write, **more):
-    path = figures_root(self.scale)/f'{name}{suffix}'
-    with atomic_path(path) as p: write(p)
-    with atomic_path(path.with_suffix('.json')) as p: p.write_text(json.dumps(dict(**more, **self.provenance()), indent=1, default=str) + '\n')
-    return path
+def _keep(self:Run, name, writers, **more): # writers: ending → what writes to a path; the provenance comes last
+    folder = figures_root(self.scale)
+    files = {f'{name}{ending}': write for ending, write in writers.items()}
+    for file, write in files.items():
+        with atomic_path(folder/file) as p:
+            write(p)
+    hashes = {Path(file).name: hash_of(folder/file) for file in files}
+    kept = dict(**more, **self.provenance(), files=hashes)
+    with atomic_path(folder/f'{name}.json') as p:
+        p.write_text(json.dumps(kept, indent=1, default=str) + '\n')
+    return folder/next(iter(files))
 
 # %% ../nbs/00_core.ipynb #624c165a
 def _show(path, caption):
@@ -270,7 +291,7 @@ def keep_figure(self:Run,
                 **more): # further entries of the JSON file, such as the numbers drawn
     "Save a figure as `<name>.png` with its provenance, and show it with its caption"
     import matplotlib.pyplot as plt
-    path = self._keep(name, '.png', lambda p: _write_png(p, fig), caption=self.caption(caption), **more)
+    path = self._keep(name, {'.png': lambda p: _write_png(p, fig)}, caption=self.caption(caption), **more)
     plt.close(fig)
     _show(path, self.caption(caption))
 
@@ -290,7 +311,7 @@ def keep_animation(self:Run,
     palette = Image.fromarray(frames.reshape(-1, *frames.shape[2:])).quantize(within(colours, 2, 256, 'colours', whole=True))
     first, *rest = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
     write = lambda p: first.save(p, 'GIF', save_all=True, append_images=rest, duration=milliseconds, loop=0)
-    _show(self._keep(name, '.gif', write, caption=self.caption(caption), **more), self.caption(caption))
+    _show(self._keep(name, {'.gif': write}, caption=self.caption(caption), **more), self.caption(caption))
 
 # %% ../nbs/00_core.ipynb #ca768c9e
 columns = ['model', 'paper', 'ours', 'interval', 'n', 'source', 'note']
@@ -329,6 +350,6 @@ def keep_table(self:Run,
         with open(path, 'w', newline='') as f:
             (w := csv.DictWriter(f, rows[0])).writeheader(), w.writerows(rows)
     text = f'{self.caption(caption)}\n\n{markdown_table(rows)}\n'
-    path = self._keep(name, '.csv', write_csv, caption=self.caption(caption), rows=rows, **more)
-    with atomic_path(path.with_suffix('.md')) as p: p.write_text(text)
+    writers = {'.csv': write_csv, '.md': lambda path: path.write_text(text)}
+    self._keep(name, writers, caption=self.caption(caption), rows=rows, **more)
     display(Markdown(text))

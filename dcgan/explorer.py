@@ -164,4 +164,4 @@ def keep_generator(run:Run, # whose result it is
     if points.ndim != 2 or len(points) < 4: raise ValueError(f'points are {tuple(points.shape)}: the page needs at least 4 latent vectors, K×z')
     page = dict(shape=G.stages[-1].shape, z=points.shape[1], classes=G.classes, points=as_text(points), reference=reference(G, points, low),
                 directions={k: dict(z=as_text(v), limit=limit) for k, (v, limit) in (directions or {}).items()}, sums=[dict(names=k, z=as_text(v)) for k, v in (sums or {}).items()])
-    return run._keep(f'generators/{name}', '.onnx', lambda p: export_onnx(G, p, low, in_bytes), caption=run.caption(caption), page=page, **more)
+    return run._keep(f'generators/{name}', {'.onnx': lambda p: export_onnx(G, p, low, in_bytes)}, caption=run.caption(caption), page=page, **more)

@@ -90,8 +90,8 @@ def slim(nb:nbformat.NotebookNode, # as papermill leaves it
 
 # %% ../nbs/00c_figures.ipynb #b1f5f6ea
 def kept_notebook(notebook:str, # such as '05_svhn'
-                  scale:str, # smoke, laptop or paper
-                 )->Path: # figures/notebooks/05_svhn.ipynb; other scales than laptop in a folder of their own
+                  scale:str, # smoke, laptop, overnight or paper
+                 )->Path: # figures/notebooks/05_svhn.ipynb; other scales than overnight in a folder of their own
     "Where a notebook's last complete run is kept"
     return figures_root(scale)/'notebooks'/f'{notebook}.ipynb'
 
@@ -99,7 +99,7 @@ def _metadata(path): return nbformat.read(path, 4).metadata if path.exists() els
 
 def is_up_to_date(notebook:str, # such as '05_svhn'
                   parameters:dict, # as given to papermill
-                  scale:str, # smoke, laptop or paper
+                  scale:str, # smoke, laptop, overnight or paper
                  )->bool:
     "Would running the notebook change nothing?"
     last = _metadata(kept_notebook(notebook, scale)).get('dcgan', {})
@@ -108,7 +108,7 @@ def is_up_to_date(notebook:str, # such as '05_svhn'
 # %% ../nbs/00c_figures.ipynb #8f12d221
 def execute(notebook:str, # such as '05_svhn'
             parameters:dict, # for its parameters cell, `scale` among them
-            scale:str, # smoke, laptop or paper
+            scale:str, # smoke, laptop, overnight or paper
             bar:dict=None, # settings of tqdm for a bar over its cells; None: no bar
            )->float: # seconds
     "Run a notebook and keep it; a `PapermillExecutionError` if one of its cells fails"
@@ -125,7 +125,7 @@ laptop_minutes = {'01_models': .3, '02a_metrics': 1.7, '02b_dedup': 4.1, '03_lsu
                   '08_forget': 1.8, '09_faces': 7.2, '10_mnist': 6.9, '10a_explorer': .7, '11_large_images': 6.9, '12_turing': 8.3, '13_deligan': 7.3, '14_claims': .3, '15_speed': 7.8}
 
 def forecast(names:list, # of notebooks
-             scale:str, # smoke, laptop or paper
+             scale:str, # smoke, laptop, overnight or paper
             )->str: # a sentence
     "What there is to do, and how long it will take where that was measured"
     said = f'{len(names)} {"notebook" if len(names) == 1 else "notebooks"} at {scale}'
@@ -140,7 +140,7 @@ def _why(error): # a failure in a line
     return f'cell {error.exec_count}: {error.ename}: {error.evalue}'
 
 def run_all(jobs:dict, # notebook → its parameters, in order
-            scale:str, # smoke, laptop or paper
+            scale:str, # smoke, laptop, overnight or paper
             again:bool=False, # also those that are up to date?
            )->dict: # notebook → why it failed
     "Run notebooks one after the other; those that are up to date are skipped, and a failure does not stop the others"
@@ -171,7 +171,7 @@ def kept_parameters(notebook:str, scale:str)->dict: # such as '05_svhn'; smoke, 
 
 # %% ../nbs/00c_figures.ipynb #04b1b713
 def jobs_of(names:list, # of notebooks
-            scale:str, # smoke, laptop or paper
+            scale:str, # smoke, laptop, overnight or paper
             given:dict, # of `read_parameters`
             kept:bool=False, # with the parameters of the results that are kept?
            )->dict: # notebook → parameters, as of `run_all`
@@ -182,7 +182,7 @@ def jobs_of(names:list, # of notebooks
 
 # %% ../nbs/00c_figures.ipynb #5b32a63b
 def _arguments():
-    parser = argparse.ArgumentParser('dcgan-figures', description='Run the notebooks that make the tables and figures, in order. They land in figures/, those of other scales than laptop in figures/SCALE/.')
+    parser = argparse.ArgumentParser('dcgan-figures', description='Run the notebooks that make the tables and figures, in order. They land in figures/, those of other scales than overnight in figures/SCALE/.')
     add = parser.add_argument
     add('notebooks', nargs='*', metavar='NOTEBOOK', help='such as 05_svhn; all where none is given')
     add('--scale', default='auto', help='smoke, laptop or paper; auto: paper where CUDA is present, else laptop')

@@ -245,7 +245,9 @@ def digit_recipe(scale:str='laptop', # a resolved scale
                  **kw, # further fields
                 )->Recipe: # of the family `mnist28`
     "How generators of digits are trained"
-    pick = lambda value, smoke, laptop, paper: by_scale(value, scale, smoke=smoke, laptop=laptop, paper=paper)
+    def pick(value, smoke, laptop, paper, **overnight):
+        return by_scale(value, scale, smoke=smoke, laptop=laptop, paper=paper, **overnight)
+
     epochs = within(pick(epochs, 1, 8, 200), 1, 100_000, 'epochs', whole=True)
     return Recipe('mnist28', pick(width, 1/16, 1/2, 1.), epochs, pick(batch, 32, 64, 128), pick(lr, 2e-4, 5e-4, 2e-4), l2=2.5e-5, decay_epochs=epochs // 2, **kw)
 

@@ -175,12 +175,13 @@ def test_claims_about_training_need_several_trainings():
 
 def test_trainings_with_other_seeds_are_counted():
     up_to_date('laptop')
-    table2 = json.loads((figures_root()/'table2.json').read_text())
+    table2 = json.loads((figures_root('laptop')/'table2.json').read_text())
     for seed, off in ((1, .2), (2, -.3)):
         other = table2 | dict(seed=seed, parameters=table2['parameters'] | dict(seed=seed))
         other |= dict(errors={k: [e + off for e in x] for k, x in table2['errors'].items()})
-        (figures_root()/f'seed_{seed}').mkdir()
-        (figures_root()/f'seed_{seed}/table2.json').write_text(json.dumps(other))
+        folder = figures_root()/f'seed_{seed}/laptop'
+        folder.mkdir(parents=True)
+        (folder/'table2.json').write_text(json.dumps(other))
     [knn] = [r for r in ledger(claims) if 'nearest neighbours in pixels' in r['claim']]
     assert knn['n'] == '3 trainings' and knn['seeds'] == [0, 1, 2] and knn['verdict'] == 'supported'
 
