@@ -316,8 +316,8 @@ def install():
 
 def replace_graphs(space):
     "Put `Replay` where the trainer looks for its graphs, and where a notebook defines them"
-    import dcgan.train
-    dcgan.train._Graphed = Replay
+    import dcgan.gan.trainer
+    dcgan.gan.trainer._Graphed = Replay
     if '_Graphed' in space:
         space['_Graphed'] = Replay
 

@@ -19,13 +19,13 @@ warnings.simplefilter('ignore')
 
 import torch
 
-import dcgan.cppn  # noqa: F401  registers families and objectives, as the next two do
-import dcgan.deligan  # noqa: F401
-import dcgan.turing  # noqa: F401
-from dcgan.core import generator, pick_precision
-from dcgan.models import build, latents, sample
-from dcgan.speed import noise
-from dcgan.train import Recipe, Trainer
+import dcgan.beyond.cppn  # noqa: F401  registers families and objectives, as the next two do
+import dcgan.beyond.deligan  # noqa: F401
+import dcgan.beyond.turing  # noqa: F401
+from dcgan.base.core import generator, pick_precision
+from dcgan.gan.nets import build, latents, sample
+from dcgan.tools.speed import noise
+from dcgan.gan.trainer import Recipe, Trainer
 
 gpu = torch.cuda.is_available()
 device = torch.device('cuda' if gpu else 'cpu')
@@ -152,7 +152,7 @@ def machine():
 
 @check
 def limits():
-    from dcgan.speed import copy_rate, matmul_rate
+    from dcgan.tools.speed import copy_rate, matmul_rate
     said = {}
     for dtype in (torch.bfloat16, torch.float32):
         rates = matmul_rate(dtype, device, by_device((4096, 8192), (256,)), 2)
@@ -196,7 +196,7 @@ def host():
 
 @check
 def int8():
-    from dcgan.neighbours import Neighbours, is_exact, pick_product, products, search_rate
+    from dcgan.measure.neighbours import Neighbours, is_exact, pick_product, products, search_rate
     drawn = torch.randint(256, (40, 1, 2, 2), generator=generator('int8'), dtype=torch.uint8)
     found = Neighbours(drawn, device, product='int8').update(drawn).index.tolist()
     right = [next(j for j in range(40) if (drawn[j] == x).all()) for x in drawn]
@@ -208,7 +208,7 @@ def int8():
 
 @check
 def digits():
-    from dcgan.neighbours import Neighbours, generated
+    from dcgan.measure.neighbours import Neighbours, generated
     G = build('mnist28', by_device(1., 1/16))[0].to(device)
     n, real = by_device((40, 10_000), (2, 100))
     near = Neighbours(torch.randint(256, (real, 1, 28, 28), dtype=torch.uint8), device)
@@ -224,42 +224,42 @@ def digits():
 # Paths of single notebooks
 
 def draw_exported(G, z):
-    from dcgan.explorer import draw_onnx, export_onnx
-    from dcgan.walks import freeze
+    from dcgan.tools.explorer import draw_onnx, export_onnx
+    from dcgan.paper.walks import freeze
     return draw_onnx(export_onnx(freeze(G, z), Path(tempfile.mkdtemp())/'G.onnx'), z[:2])
 
 
 def cluster(images):
-    from dcgan.cifar10 import PatchKMeans
+    from dcgan.measure.kmeans import PatchKMeans
     return PatchKMeans(16, 2000).fit(images).standardised(images, device)(images)
 
 
 def encode(images):
-    from dcgan.dedup import codes, dedup_setting, fit_autoencoder
+    from dcgan.measure.dedup import codes, dedup_setting, fit_autoencoder
     net = fit_autoencoder(images[:], dedup_setting | dict(epochs=1, batch=64), 0, device)
     return codes(net, images.images)
 
 
 def guide(D, scenes):
-    from dcgan.features import estimate_statistics
-    from dcgan.guided import guided_gradients
+    from dcgan.measure.features import estimate_statistics
+    from dcgan.paper.guided import guided_gradients
     frozen = estimate_statistics(D, scenes)
     return guided_gradients(frozen, torch.rand(8, 3, 64, 64, device=device), 3, 0)
 
 
 def draw_drawing():
-    from dcgan.cppn import draw_large
+    from dcgan.beyond.cppn import draw_large
     return draw_large(build('cppn26')[0].to(device), torch.zeros(32), by_device(1080, 52))
 
 
 def read_faces():
-    from dcgan.arithmetic import fit_reader
-    from dcgan.worlds import draw
+    from dcgan.paper.arithmetic import fit_reader
+    from dcgan.worlds.digits import draw
     return fit_reader(*draw('faces', 640), 1, 0, device)
 
 
 def drop_windows(G, z):
-    from dcgan.forget import drop, layer_maps, train_detector
+    from dcgan.paper.forget import drop, layer_maps, train_detector
     train_detector(640, 20, 0, device)
     layer_maps(G, z)
     return drop(G, z, [0, 1])
@@ -290,7 +290,7 @@ def others():
 
 def streamed():
     "A trainer whose images stay on the host"
-    from dcgan.data import Feed
+    from dcgan.data.store import Feed
     t = trainer('svhn32')
     t.feed = Feed(t.data, device, resident=False)
     return t
@@ -353,7 +353,7 @@ def sampling_rates(G):
 
 @check
 def features():
-    from dcgan.features import fit_path
+    from dcgan.measure.features import fit_path
     n, width = by_device((3000, 28_672), (200, 300))
     X, y = torch.randn(n, width, generator=generator('svm')), torch.arange(n) % 10
     X[torch.arange(n), y] += 4
@@ -367,7 +367,7 @@ def features():
 
 def extraction_rate():
     "Images/s that the features of imagenet32 are extracted from"
-    from dcgan.features import estimate_statistics, extract_features
+    from dcgan.measure.features import estimate_statistics, extract_features
     images, dtype = noise('imagenet32', by_device(4000, 256)), pick_precision('auto', device)
     D = estimate_statistics(build('imagenet32', by_device(1., 1/16))[1].to(device), images)
     return len(images) / seconds(lambda: extract_features(D, images, dtype=dtype))[0]
@@ -375,8 +375,8 @@ def extraction_rate():
 
 @check
 def worlds():
-    from dcgan.worlds import draw
-    from dcgan.worlds import worlds as names
+    from dcgan.worlds.digits import draw
+    from dcgan.worlds.digits import worlds as names
     said, n = {}, by_device(1024, 64)
     for name in names:
         cpu, a = seconds(lambda name=name: draw(name, n)[0])
@@ -389,7 +389,7 @@ def worlds():
 
 @check
 def profile():
-    from dcgan.speed import top_operators, trainer_turn
+    from dcgan.tools.speed import top_operators, trainer_turn
     t = trainer('lsun64', batch=128, steps=4)
     list(trainer_turn(t))
     shares = top_operators(lambda: list(trainer_turn(t)), device)

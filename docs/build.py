@@ -11,6 +11,7 @@ from sphinx.cmd.build import build_main
 
 root = Path(__file__).resolve().parents[1]
 nbs, figures, packages, proc, site = root/'nbs', root/'figures', root/'docs/node_modules', root/'_proc', root/'_docs'
+paths = {p.stem: p for p in nbs.rglob('[!._]*.ipynb') if '.ipynb_checkpoints' not in p.parts}
 plan = yaml.safe_load((root/'docs/site.yml').read_text())
 vendored = dict(mathjax=['es5/tex-svg.js'], **{'onnxruntime-web': [f'dist/{f}' for f in ('ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm')]})
 
@@ -89,7 +90,7 @@ def results(kept, notebook):
 
 def page(name, library):
     "A notebook as it goes to nbdev's `proc_nbs`"
-    notebook, ran = nbformat.read(nbs/f'{name}.ipynb', 4), figures/f'notebooks/{name}.ipynb'
+    notebook, ran = nbformat.read(paths[name], 4), figures/f'notebooks/{name}.ipynb'
     executed, changed, kept, known = None, 0, provenance(name), library.known(name, notebook)
     if ran.exists(): notebook, changed = merged(notebook, executed := nbformat.read(ran, 4))
     notebook.metadata.pop('widgets', None)
@@ -101,7 +102,8 @@ def page(name, library):
     if kept: add(run_line(kept, executed, changed), 1)
     if unseen := list(results(kept, notebook)): add('## Results\n\n' + '\n\n'.join(unseen), len(notebook.cells))
     defined = {k: v for m, n in library.notebook.items() if n == name for k, v in library.own(m).items()}
-    return notebook, (defined, {k: v for k, v in known.items() if v.count('.') == 2 and k not in library.shadowed(notebook)})
+    used = {k: v for k, v in known.items() if '.' not in library.full.get(v, '.') and k not in library.shadowed(notebook)}
+    return notebook, [{k: f'{library.page[v]}#{v}' for k, v in some.items()} for some in (defined, used)]
 
 # The pages that are no notebooks
 
@@ -181,7 +183,7 @@ def build():
     os.chdir(root)
     library, names = Library(root/'dcgan'), {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in listed([p.stem for p in nbs.glob('[!._]*.ipynb')], plan['sidebar']):
+        for name in listed([*paths], plan['sidebar']):
             notebook, names[name] = page(name, library)
             nbformat.write(notebook, Path(folder)/f'{name}.ipynb')
         proc_nbs(path=folder, n_workers=0, force=True)

@@ -21,7 +21,7 @@ html_static_path, html_css_files = ['_static', '../_proc/_static'], ['site.css']
 html_copy_source = html_show_sourcelink = html_show_sphinx = html_use_index = False
 highlight_language, mathjax_path = 'none', 'vendor/mathjax/tex-svg.js'
 
-names = json.loads((Path(__file__).parents[1]/'_proc/names.json').read_text()) # page → defined there, and used there → name → full name
+names = json.loads((Path(__file__).parents[1]/'_proc/names.json').read_text()) # page → defined there, and used there → name → its entry
 _code_name = re.compile(r'(?<!<span class="o">\.</span>)<span class="(n|nf|nc)">(\w+)</span>(?!<span class="o">=</span>)')
 
 def link_code(app, page, template, context, doctree):
@@ -29,8 +29,8 @@ def link_code(app, page, template, context, doctree):
     if page not in names: return
     defined, used = (dict(n) for n in names[page])
     def link(m):
-        full, here = (used.get(m[2]), '') if m[1] == 'n' else (defined.pop(m[2], None), f' id="{m[2]}"')
-        return f'<a class="name" href="api/{full.split(".")[1]}.html#{full}"{here}>{m[0]}</a>' if full else m[0]
+        entry, here = (used.get(m[2]), '') if m[1] == 'n' else (defined.pop(m[2], None), f' id="{m[2]}"')
+        return f'<a class="name" href="{entry}"{here}>{m[0]}</a>' if entry else m[0]
     context['body'] = _code_name.sub(link, context['body'])
 
 def setup(app): app.connect('html-page-context', link_code)

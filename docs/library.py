@@ -60,12 +60,13 @@ def entries(source):
 class Library:
     "The modules, their entries, and where a name leads"
     def __init__(self, folder):
-        sources = {p.stem: p.read_text() for p in folder.glob('[!_]*.py')}
+        sources = {'.'.join(p.relative_to(folder).with_suffix('').parts): p.read_text() for p in sorted(folder.rglob('[!_]*.py'))}
         self.notebook = {m: re.search(r'File to edit: .*?(\w+)\.ipynb', s)[1] for m, s in sources.items()}
         self.doc = {m: ast.get_docstring(ast.parse(s)) or '' for m, s in sources.items()}
         self.entries = {m: list(entries(s)) for m, s in sources.items()}
         self.imports = {m: imported(ast.parse(s)) for m, s in sources.items()}
-        self.full = {f'dcgan.{m}.{e[1]}' for m, es in self.entries.items() for e in es}
+        self.full = {f'dcgan.{m}.{e[1]}': e[1] for m, es in self.entries.items() for e in es} # full name → name
+        self.page = {f'dcgan.{m}.{e[1]}': f'api/{m}.html' for m, es in self.entries.items() for e in es}
 
     def own(self, module): return {k: f'dcgan.{module}.{e[1]}' for e in self.entries[module] for k in (e[1], e[1].split('.')[-1])}
 
@@ -83,7 +84,7 @@ class Library:
     def find(self, name, known):
         "The full name that a name in prose means, or None: the page's own, else the only one there is if it looks like a name"
         if name in known or name in self.full: return known.get(name, name)
-        same = [f for f in self.full if f.split('.', 2)[2] == name]
+        same = [f for f, n in self.full.items() if n == name]
         return same[0] if len(same) == 1 and re.search('[_.A-Z]', name) else None
 
     def linked(self, text, known):

@@ -5,7 +5,7 @@ from pathlib import Path
 os.environ['OMP_NUM_THREADS'] = '1' # before torch is imported; for what the tests start too
 
 import pytest
-from dcgan.data import load, write_set
+from dcgan.data.store import load, write_set
 
 nowhere = 'http://127.0.0.1:9' # a closed port: what goes through this proxy fails at once
 

@@ -15,9 +15,9 @@ import torch
 from conftest import contents
 from safetensors.torch import save_file
 
-from dcgan.data import load
-from dcgan.models import build
-from dcgan.train import Recipe, Trainer
+from dcgan.data.store import load
+from dcgan.gan.nets import build
+from dcgan.gan.trainer import Recipe, Trainer
 
 root = Path(__file__).parents[1]
 sys.path.insert(0, str(root/'bundle'))

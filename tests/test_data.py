@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import contents
-from dcgan.data import load, prepare, prepare_cli
+from dcgan.data.store import load, prepare, prepare_cli
 from PIL import Image
 
 @pytest.fixture

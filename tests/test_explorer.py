@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from dcgan.core import Run, generator
-from dcgan.explorer import draw_onnx, from_text, keep_generator
-from dcgan.models import build, latents
-from dcgan.walks import freeze
+from dcgan.base.core import Run, generator
+from dcgan.tools.explorer import draw_onnx, from_text, keep_generator
+from dcgan.gan.nets import build, latents
+from dcgan.paper.walks import freeze
 
 pytestmark = pytest.mark.xdist_group('browser') # tests that share a site run in one process
 

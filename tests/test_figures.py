@@ -10,8 +10,8 @@ root = Path(__file__).parents[1]
 @pytest.fixture
 def project(sandbox):
     "A project with one notebook of the repository"
-    for name in ('dcgan', 'settings.ini', 'nbs/01_models.ipynb'):
-        (sandbox/name).parent.mkdir(exist_ok=True)
+    for name in ('dcgan', 'settings.ini', 'nbs/lib/gan/nets.ipynb'):
+        (sandbox/name).parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (root/name).is_dir() else shutil.copy)(root/name, sandbox/name)
     return sandbox
 
@@ -22,7 +22,7 @@ def wait_for(path, seconds=60):
         time.sleep(.05)
 
 def test_killed_run_is_made_again_and_a_complete_one_is_kept(start, run, project):
-    kept, running = project/'figures'/'smoke'/'notebooks'/'01_models.ipynb', project/'runs'/'executed'/'01_models.ipynb'
+    kept, running = project/'figures'/'smoke'/'notebooks'/'nets.ipynb', project/'runs'/'executed'/'nets.ipynb'
     process = start('dcgan-figures', scale='smoke')
     wait_for(running)
     process.kill()
@@ -33,4 +33,4 @@ def test_killed_run_is_made_again_and_a_complete_one_is_kept(start, run, project
     shown = [o.data['text/markdown'] for c in nb.cells for o in c.get('outputs', []) if 'text/markdown' in o.get('data', {})]
     assert '![](../fig01.png)' in shown and nb.metadata.dcgan['left'] == ['fig01.json'] and (kept.parent/'../fig01.png').exists()
     assert str(project) not in kept.read_text() and not running.exists()
-    assert '01_models: up to date' in run('dcgan-figures', scale='smoke').stdout
+    assert 'nets: up to date' in run('dcgan-figures', scale='smoke').stdout

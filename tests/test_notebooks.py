@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import contents
-from dcgan.claims import Claim, Entry, Found, claims, ledger, stale_results, verdicts
-from dcgan.core import figures_root, generator, protocol
-from dcgan.data import write_set
-from dcgan.models import build, latents, load_released, sample
-from dcgan.worlds import worlds
+from dcgan.tools.claims import Claim, Entry, Found, claims, ledger, stale_results, verdicts
+from dcgan.base.core import figures_root, generator, protocol
+from dcgan.data.store import write_set
+from dcgan.gan.nets import build, latents, load_released, sample
+from dcgan.worlds.digits import worlds
 
 root = Path(__file__).parents[1]
 def at_hand(*variables): return next((os.path.abspath(os.environ[v]) for v in variables if os.environ.get(v)), None)
@@ -46,7 +46,7 @@ def papermill(run, repository, sandbox):
     "Runs a notebook at smoke scale with further parameters"
     def papermill(notebook='05_svhn', **parameters):
         given = [text for k, v in (dict(scale='smoke') | parameters).items() for text in ('-y', f'{k}: {v}')]
-        return run('papermill', f'nbs/{notebook}.ipynb', sandbox/'out.ipynb', *given, cwd=repository)
+        return run('papermill', next(repository.glob(f'nbs/**/{notebook}.ipynb')), sandbox/'out.ipynb', *given, cwd=repository)
     return papermill
 
 def printed(): # by the executed notebook
@@ -92,7 +92,7 @@ def test_wrong_parameter_stops_the_notebook(papermill, parameter):
 
 # The other notebooks
 
-results = {'02a_metrics': ['acceptance.csv', 'defects.png', 'metrics.png', 'metrics.csv'],
+results = {'metrics': ['acceptance.csv', 'defects.png', 'metrics.png', 'metrics.csv'],
            '02b_dedup': ['dedup.csv', 'dedup_collisions.png'],
            '03_lsun': ['fig02_rooms.png', 'fig03_rooms.png', 'lsun.csv', 'lsun_kid.png', 'collapse.png'],
            '06_walks': ['fig04_rooms.png', 'walk_rooms.gif', 'walks.csv'],
@@ -234,6 +234,6 @@ def test_a_notebook_leaves_another_nbdev_project_alone(run, repository, sandbox)
     (sandbox/'theirs').mkdir()
     (sandbox/'theirs/core.py').write_text('# mine\n')
     subprocess.run(['git', 'init', '-q'], check=True)
-    done = run('papermill', repository/'nbs/00_core.ipynb', 'out.ipynb', cwd=sandbox)
+    done = run('papermill', repository/'nbs/lib/base/core.ipynb', 'out.ipynb', cwd=sandbox)
     assert done.returncode == 0, done.stderr
     assert contents(sandbox/'theirs') == {'core.py': b'# mine\n'}

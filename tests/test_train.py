@@ -9,10 +9,10 @@ import psutil
 import pytest
 import torch
 from conftest import contents, script
-from dcgan.core import runs_root
-from dcgan.data import Feed, load
-from dcgan.models import build
-from dcgan.train import Diverged, Recipe, Trainer, objectives, read_checkpoint, train, train_cli
+from dcgan.base.core import runs_root
+from dcgan.data.store import Feed, load
+from dcgan.gan.nets import build
+from dcgan.gan.trainer import Diverged, Recipe, Trainer, objectives, read_checkpoint, train, train_cli
 from safetensors import safe_open
 from torch.distributed.run import get_args_parser
 
@@ -93,7 +93,7 @@ def test_processes_share_each_minibatch(store, monkeypatch):
     t = Trainer(Recipe(**tiny), load('streets'), 'one', device='cpu')
     t.step = 3
     def share(k, n):
-        monkeypatch.setattr('dcgan.train.process', lambda: k), monkeypatch.setattr('dcgan.train.n_processes', lambda: n)
+        monkeypatch.setattr('dcgan.gan.trainer.process', lambda: k), monkeypatch.setattr('dcgan.gan.trainer.n_processes', lambda: n)
         return torch.stack([x for x, _ in t.feed.epoch(t._order(), 16 // n)])
     assert torch.equal(torch.stack([share(k, 4) for k in range(4)], 2).flatten(1, 2), share(0, 1)), 'not each image of a minibatch once'
 
@@ -105,12 +105,12 @@ def test_only_the_first_process_writes_and_all_must_see_it(run, store):
     before = contents('runs')
     again = train() # the second process finds no checkpoint
     assert again.returncode and 'dcgan-train: the processes differ in recipe, checkpoint or images' in again.stderr
-    assert 'dcgan/train.py' not in again.stderr and contents('runs') == before
+    assert 'dcgan/gan/trainer.py' not in again.stderr and contents('runs') == before
 
 def test_batch_that_two_processes_cannot_share(run, store):
     done = torchrun(run, 'svhn32', dataset='streets', batch=15, width=1/8, device='cpu')
     assert done.returncode and 'dcgan-train: batch is 15, which 2 processes cannot share equally: use a multiple' in done.stderr
-    assert 'dcgan/train.py' not in done.stderr, 'a traceback'
+    assert 'dcgan/gan/trainer.py' not in done.stderr, 'a traceback'
 
 def test_no_option_abbreviates_one_of_torchrun():
     "Else torchrun takes it for its own, and stops"
@@ -129,7 +129,7 @@ def start_and_wait(launch, *args, **options): # until there is a checkpoint with
 
 def told(process): # the lines of its processes about their end: (number, why, epoch, step)
     said = process.communicate(timeout=120)[1] # it does not hang
-    assert process.returncode and 'dcgan/train.py' not in said, said
+    assert process.returncode and 'dcgan/gan/trainer.py' not in said, said
     lines = re.findall(r'^dcgan-train: rank (\d) of 2: (.*)\. The checkpoint in (\S+) holds epoch (\d+), step (\d+): the same command goes on', said, re.M)
     assert {name for _, _, name, *_ in lines} == {the_run().name}, said
     return [(int(k), why, int(epoch) - 1, int(step)) for k, why, _, epoch, step in lines]
