@@ -87,10 +87,10 @@ def _patience(seconds): # of sockets that do not say how long they wait
     finally:
         socket.setdefaulttimeout(before)
 
-# %% ../../nbs/lib/data/download.ipynb #560a404f
+# %% ../../nbs/lib/data/download.ipynb #4feecf3f
 def prepare_download(name:str, # one of `downloads`
                      root:Path, # the store
-                     source=None, # folder for torchvision's files; None: downloads/NAME in the store
+                     source=None, # folder of torchvision's files; None: downloads/NAME in the store
                     )->Path: # the set's folder
     "Write a set that torchvision knows; a `ConnectionError` that says how to do it by hand"
     d, folder = downloads[name], Path(source or root/'downloads'/name)
