@@ -60,7 +60,7 @@ def run(start):
 
 @pytest.fixture
 def error_of(monkeypatch):
-    "What a console script gives to `sys.exit`, had from its function in this process"
+    "What a console script gives to `sys.exit`, called as a function in this process"
     def error_of(function, *args, **options):
         monkeypatch.setattr(sys, 'argv', command(function.__name__, *args, **options))
         with pytest.raises(SystemExit) as stopped:

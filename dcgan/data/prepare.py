@@ -277,7 +277,7 @@ def _summary(folder):
     said += [f"{len(info.get('skipped', []))} skipped", f'in {folder}']
     return f"{folder.name}: {', '.join(said)}"
 
-# %% ../../nbs/lib/data/prepare.ipynb #7da93296
+# %% ../../nbs/lib/data/prepare.ipynb #63339856
 def _refuse_name(name, source):
     allowed = (f"one of {', '.join([*downloads, *own_kind])}, "
                'or a name of your own with --source FOLDER')
@@ -296,7 +296,7 @@ def _refuse_options(name, **options): # of a download
     if given:
         raise ValueError(
         f"{name} is downloaded as it is, so {' and '.join(given)} cannot be obeyed: "
-        'leave it out, or give the set made from your files a name of its own')
+        'leave it out, or give a set made from your files another name')
 
 # %% ../../nbs/lib/data/prepare.ipynb #2a89ff9c
 def _make(name, root, source, kind, size, **options):

@@ -198,14 +198,14 @@ def reason(error:Exception # raised while an image was read
         return error.strerror
     return str(error) or type(error).__name__
 
-# %% ../../nbs/lib/data/sources.ipynb #5bf6d0c4
+# %% ../../nbs/lib/data/sources.ipynb #34055277
 @dataclass(frozen=True)
 class SourceKind:
-    "How images are had from a kind of source"
+    "How a kind of source is listed and read"
     list:Callable # folder → `Listing`
     open:Callable # folder → what `read` reads from; called in the process that reads
     read:Callable # (opened, name, size) → uint8 images, 3×size×size; None for one that is too small
-    note:str # how images came about
+    note:str # how images were made, for the note of the set
     size:int = 64 # side of images, unless asked for
 
 def _read_picture(folder, name, size):
