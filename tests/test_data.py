@@ -1,44 +1,101 @@
-"The image store from the command line: unreadable files, a kill and a resumption, damaged sets, no network"
-import json, os, re, resource, time
+"The image store from the command line: unreadable files, kills, damaged sets, no network"
+import json
+import os
+import re
+import resource
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import contents
-from dcgan.data.store import load, prepare, prepare_cli
 from PIL import Image
+
+from dcgan.data.prepare import prepare, prepare_cli
+from dcgan.data.store import load
+
+
+def save(image, path): # image: C×H×W
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image.transpose(1, 2, 0)).save(path)
 
 @pytest.fixture
 def photos(sandbox, drawn):
     "A folder with 3 images of a cat, 3 of a dog, and two files that only look like images"
-    for k, name in enumerate(['cat/0.png', 'cat/1.jpg', 'cat/2.png', 'dog/0.png', 'dog/1.jpg', 'dog/2.png']):
-        (path := sandbox/'photos'/name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn['street_digits'].images[k].transpose(1, 2, 0)).save(path)
+    names = ['cat/0.png', 'cat/1.jpg', 'cat/2.png', 'dog/0.png', 'dog/1.jpg', 'dog/2.png']
+    for image, name in zip(drawn['street_digits'].images, names):
+        save(image, sandbox/'photos'/name)
     whole = (sandbox/'photos/cat/1.jpg').read_bytes()
     (sandbox/'photos/cat/truncated.jpg').write_bytes(whole[:len(whole)//2])
     (sandbox/'photos/dog/fake.png').write_text('not an image')
     return sandbox/'photos'
 
-def described(name): return json.loads(Path('data', name, 'dataset.json').read_text())
+def described(name):
+    return json.loads(Path('data', name, 'dataset.json').read_text())
 
 def without_times(folder):
     "The contents of a set's folder, but for when its files were written"
     found = contents(folder)
     return found | {'dataset.json': re.sub(rb'"mtime_ns": \d+', b'', found['dataset.json'])}
 
+# Fingerprints, which are in cache keys and kept results
+
+fingerprints = dict(digits=('6ac66d7eb9f86d71', '7277be3d4a596b98'),
+                    street_digits=('fba94fda60c42074', '145b38b9e578c8c6'))
+
+@pytest.mark.parametrize('world', fingerprints)
+def test_fingerprints_stay_what_they_are(world):
+    found = [load(world, split, n=8, size=16).fingerprint for split in ('train', 'test')]
+    assert found == [*fingerprints[world]]
+
+def test_fingerprint_of_a_part_stays_what_it_is():
+    assert load('digits', n=20).subset(5).fingerprint == 'eba91a01eb8bc808'
+
 # From a folder
 
 def test_unreadable_images_are_counted_listed_and_skipped(run, photos):
     done = run('dcgan-prepare', 'pets', source=photos, test_share=0)
-    assert done.returncode == 0 and '6 images of 3×32×32, 2 skipped' in done.stdout
-    assert described('pets')['skipped'] == ['cat/truncated.jpg', 'dog/fake.png']
-    assert described('pets')['classes'] == ['cat', 'dog'] and sorted(load('pets').labels) == [0, 0, 0, 1, 1, 1]
+    assert done.returncode == 0
+    assert '6 images of 3×32×32, 2 classes, 2 skipped' in done.stdout
+    assert [*described('pets')['skipped']] == ['cat/truncated.jpg', 'dog/fake.png']
+    assert 'truncated' in described('pets')['skipped']['cat/truncated.jpg'].lower()
+    assert described('pets')['classes'] == ['cat', 'dog']
+    assert sorted(load('pets').labels) == [0, 0, 0, 1, 1, 1]
+
+def test_hidden_and_system_folders_are_neither_classes_nor_images(photos, drawn):
+    for name in ('.ipynb_checkpoints', '.Trash-1000/files', '__MACOSX', '@eaDir'):
+        save(drawn['street_digits'].images[9], photos/name/'0.png')
+    prepare('pets', source=photos, test_share=0, workers=1)
+    assert described('pets')['classes'] == ['cat', 'dog'] and len(load('pets')) == 6
+
+def test_a_stray_picture_costs_no_labels_and_is_listed(photos, drawn):
+    save(drawn['street_digits'].images[9], photos/'stray.png')
+    prepare('pets', source=photos, test_share=0, workers=1)
+    assert len(load('pets').labels) == 6
+    assert described('pets')['skipped']['stray.png'] == 'beside the class folders'
+
+def test_splits_of_a_folder_are_kept_and_said(sandbox, photos, capsys):
+    (sandbox/'parted').mkdir()
+    (sandbox/'parted/train').symlink_to(photos)
+    (sandbox/'parted/val').symlink_to(photos)
+    prepare('pets', source=sandbox/'parted', workers=1)
+    assert 'split by its folders train and val' in capsys.readouterr().out
+    assert [len(load('pets', split)) for split in ('train', 'test')] == [6, 6]
+    assert described('pets')['classes'] == ['cat', 'dog']
+
+def test_other_endings_are_used_or_listed(photos, drawn):
+    save(drawn['street_digits'].images[9], photos/'cat/9.ppm')
+    (photos/'cat/1.jpg').rename(photos/'cat/1.JFIF')
+    (photos/'cat/3.heic').write_bytes(b'')
+    prepare('pets', source=photos, test_share=0, workers=1)
+    assert len(load('pets')) == 7 and 'cat/3.heic' in described('pets')['skipped']
 
 def test_prepared_set_is_left_alone(photos, capsys):
     prepare('pets', source=photos)
     before = contents('data/pets')
     prepare('pets', source=photos, size=16)
-    assert 'it was there already and is left alone' in capsys.readouterr().out and contents('data/pets') == before
+    assert 'it was there already and is left alone' in capsys.readouterr().out
+    assert contents('data/pets') == before
 
 def test_two_processes_prepare_a_set_once(start, photos):
     both = [start('dcgan-prepare', 'pets', source=photos) for _ in range(2)]
@@ -46,98 +103,173 @@ def test_two_processes_prepare_a_set_once(start, photos):
     assert [process.returncode for process in both] == [0, 0]
     assert sum('it was there already' in text for text in said) == 1
 
+def test_an_enlarged_set_says_so(store):
+    assert load('streets', size=64, n=4).note == 'enlarged from 32 pixels'
+    assert load('streets', size=16, n=4).note == load('streets').note == ''
+
 # Killed and resumed
 
 @pytest.fixture
 def many(sandbox, drawn):
-    "A folder of 4096 images, links to 64 different files"
-    (folder := sandbox/'many').mkdir()
-    for k in range(4096):
-        if k < 64: Image.fromarray(drawn['street_digits'].images[k].transpose(1, 2, 0)).resize((128, 128)).save(folder/f'{k:04}.png')
-        else: os.link(folder/f'{k % 64:04}.png', folder/f'{k:04}.png')
+    "A folder of 2048 images, links to 64 different files"
+    folder = sandbox/'many'
+    folder.mkdir()
+    for k, image in enumerate(drawn['street_digits'].images[:64]):
+        image = Image.fromarray(image.transpose(1, 2, 0))
+        image.resize((128, 128)).save(folder/f'{k:04}.png')
+    for k in range(64, 2048):
+        os.link(folder/f'{k % 64:04}.png', folder/f'{k:04}.png')
     return folder
 
-def kill_after_first_chunk(process):
-    finished = lambda: [*Path('data/many.partial').glob('tr*_*.json'), *Path('data/many.partial').glob('te*_*.json')]
-    while not finished() and process.poll() is None: time.sleep(.002)
-    process.kill(), process.communicate()
+def finished(): # records of chunks
+    partial = Path('data/many.partial')
+    return [*partial.glob('tr*_*.json'), *partial.glob('te*_*.json')]
+
+def kill_after_first_chunk(process): # the number of images that it finished
+    while not finished() and process.poll() is None:
+        time.sleep(.002)
+    process.kill()
+    process.communicate()
     return sum(len(json.loads(p.read_text())['kept']) for p in finished())
 
+options = dict(workers=1, size=64)
+
 def test_killed_preparation_goes_on_to_the_same_set(start, run, many):
-    done = kill_after_first_chunk(start('dcgan-prepare', 'many', source=many, workers=1, size=64))
-    assert 0 < done < 4096 and not Path('data/many').exists()
-    resumed = run('dcgan-prepare', 'many', source=many, workers=1, size=64)
-    assert resumed.returncode == 0 and re.search(r'/(\d+) ', resumed.stderr)[1] == str(4096 - done), 'it did not go on where it was killed'
-    prepare('many', 'whole', many, workers=1, size=64)
+    done = kill_after_first_chunk(start('dcgan-prepare', 'many', source=many, **options))
+    assert 0 < done < 2048 and not Path('data/many').exists()
+    resumed = run('dcgan-prepare', 'many', source=many, **options)
+    left = re.search(r'/(\d+) ', resumed.stderr)[1]
+    assert resumed.returncode == 0
+    assert left == str(2048 - done), 'it did not go on where it was killed'
+    prepare('many', 'whole', many, **options)
     assert without_times('data/many') == without_times('whole/many')
     assert not Path('data/many.partial').exists()
 
+def test_files_that_a_crash_left_empty_cost_their_chunk_only(start, run, many):
+    kill_after_first_chunk(start('dcgan-prepare', 'many', source=many, **options))
+    finished()[0].write_text('')
+    finished()[0].with_suffix('.npy').write_bytes(b'')
+    assert run('dcgan-prepare', 'many', source=many, **options).returncode == 0
+    assert sum(len(load('many', split)) for split in ('train', 'test')) == 2048
+
+def test_a_source_that_vanishes_ends_the_preparation(start, run, many):
+    process = start('dcgan-prepare', 'many', source=many, **options)
+    while not finished() and process.poll() is None:
+        time.sleep(.002)
+    many.rename(many.with_name('unplugged'))
+    error = process.communicate(timeout=300)[1]
+    assert process.returncode and not Path('data/many').exists()
+    assert 'the same command goes on from here' in error.splitlines()[-1]
+    assert 'Traceback' not in error
+    many.with_name('unplugged').rename(many)
+    assert run('dcgan-prepare', 'many', source=many, **options).returncode == 0
+    assert sum(len(load('many', split)) for split in ('train', 'test')) == 2048
+
+def test_a_full_disk_names_the_file(error_of, many):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        error = error_of(prepare_cli, 'many', source=many, **options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert 'many.partial' in error and '\n' not in error
+    prepare('many', source=many, **options)
+    assert len(load('many')) + len(load('many', 'test')) == 2048
+
 def test_more_chunks_than_files_may_be_open(sandbox, drawn):
     "As of LSUN, which has thousands"
-    (folder := sandbox/'tiles').mkdir()
-    for k in range(160): Image.fromarray(drawn['street_digits'].images[k].transpose(1, 2, 0)).save(folder/f'{k:03}.png')
+    drawn = drawn['street_digits'].images[:160]
+    for k, image in enumerate(drawn):
+        save(image, sandbox/'tiles'/f'{k:03}.png')
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
-    try: prepare('tiles', source=folder, chunk=1, workers=1, test_share=0)
-    finally: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    images = load('tiles').images
-    assert {x.tobytes() for x in images} == {x.tobytes() for x in drawn['street_digits'].images[:160]}
+    try:
+        prepare('tiles', source=sandbox/'tiles', chunk=1, workers=1, test_share=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert {x.tobytes() for x in load('tiles').images} == {x.tobytes() for x in drawn}
 
 # Damaged sets
 
-def cut(name): return lambda folder: os.truncate(folder/name, (folder/name).stat().st_size // 2)
-def drop(name): return lambda folder: (folder/name).unlink()
-def write(name, array): return lambda folder: np.save(folder/name, array)
+def cut(name):
+    return lambda folder: os.truncate(folder/name, (folder/name).stat().st_size // 2)
 
+def drop(name):
+    return lambda folder: (folder/name).unlink()
+
+def write(name, array):
+    return lambda folder: np.save(folder/name, array)
+
+images, labels, described_in = 'train_images.npy', 'train_labels.npy', 'dataset.json'
 damages = dict(
-    cut_images=(cut('train_images.npy'), 'train_images.npy is damaged'),
-    cut_labels=(cut('train_labels.npy'), 'train_labels.npy is damaged'),
-    cut_description=(cut('dataset.json'), 'dataset.json is damaged'),
-    no_images=(drop('train_images.npy'), 'train_images.npy is missing'),
-    no_labels=(drop('train_labels.npy'), 'train_labels.npy is missing'),
-    float_images=(write('train_images.npy', np.zeros((256, 3, 32, 32), np.float32)), 'images are float32 .* must be uint8'),
-    float_labels=(write('train_labels.npy', np.zeros(256, np.float32)), 'labels are float32 .* must be 256 integers'),
-    too_few_labels=(write('train_labels.npy', np.zeros(255, np.int64)), 'must be 256 integers, one for each image'),
-    pickled_labels=(write('train_labels.npy', np.array([{}] * 256)), 'train_labels.npy is damaged'))
+    cut_images=(cut(images), f'{images} is damaged'),
+    cut_labels=(cut(labels), f'{labels} is damaged'),
+    cut_description=(cut(described_in), f'{described_in} is damaged'),
+    no_images=(drop(images), f'{images} is missing'),
+    no_labels=(drop(labels), f'{labels} is missing'),
+    float_images=(write(images, np.zeros((256, 3, 32, 32), np.float32)),
+                  'images are float32 .* must be uint8'),
+    float_labels=(write(labels, np.zeros(256, np.float32)),
+                  'labels are float32 .* must be 256 integers'),
+    too_few_labels=(write(labels, np.zeros(255, np.int64)),
+                    'must be 256 integers, one for each image'),
+    negative_labels=(write(labels, np.full(256, -1)), 'labels are from -1 to -1'),
+    endless_labels=(write(labels, np.full(256, 9_000_027)), 'labels are from 9000027 to 9000027'),
+    pickled_labels=(write(labels, np.array([{}] * 256)), f'{labels} is damaged'))
 
 @pytest.mark.parametrize('damage, message', damages.values(), ids=damages)
 def test_damaged_set_names_the_remedy_and_is_left_alone(store, damage, message):
     damage(store/'streets')
     before = contents(store)
-    with pytest.raises((ValueError, FileNotFoundError), match=rf'{message}.*: move \S+streets away and run `dcgan-prepare streets` again'): load('streets')
+    remedy = r'move \S+streets away and run `dcgan-prepare streets` again'
+    with pytest.raises((ValueError, FileNotFoundError), match=rf'{message}.*: {remedy}'):
+        load('streets')
     assert contents(store) == before
 
 def test_unknown_set_lists_what_there_is(store):
-    with pytest.raises(ValueError, match='unknown data set \'svhm\': one of handwritten, streets, .*street_digits.*`dcgan-prepare NAME` adds a set'): load('svhm')
+    there = "unknown data set 'svhm': one of handwritten, streets, .*street_digits"
+    with pytest.raises(ValueError, match=rf'{there}.*`dcgan-prepare NAME` adds a set'):
+        load('svhm')
 
 # Wrong commands, and no network
 
 wrong = {
-    'svhm': "unknown data set 'svhm': one of mnist, svhn, cifar10, lsun_bedroom, face_photos, or a name of your own with --source FOLDER",
+    'svhm': "unknown data set 'svhm': one of mnist, svhn, cifar10, lsun_bedroom, face_photos, "
+            'or a name of your own with --source FOLDER',
+    'svhn --size=64': 'svhn is downloaded as it is, so --size cannot be obeyed',
     'face_photos': 'face_photos is made from files of yours: add --source FOLDER',
-    'lsun_bedroom --source=photos': 'photos must hold one category of LSUN, such as bedroom_train_lmdb',
+    'lsun_bedroom --source=photos':
+        'photos must hold one category of LSUN, such as bedroom_train_lmdb',
     'street_digits': "'street_digits' is a procedural world, which needs no preparing",
     '../pets --source=photos': "'../pets' cannot name a folder",
     'pets --source=elsewhere': 'elsewhere is not a folder',
     'pets --source=data': 'data holds no images',
     'pets --source=photos --size=0': 'size is 0: it must be a whole number from 1 to 4096',
     'pets --source=photos --test_share=1': 'test_share is 1.0: it must be a number from 0 to 0.9',
-    'pets --source=photos --workers=0': 'workers is 0: it must be a whole number from 1 to'}
+    'pets --source=photos --workers=0': 'workers is 0: it must be a whole number from 1 to',
+    'pets --source=photos --kind=faces':
+        'photos: not one of its 8 images for training can be used, such as cat/'}
 
 @pytest.mark.parametrize('command', wrong)
 def test_wrong_command_ends_with_one_clear_line(error_of, photos, command):
+    if 'faces' in command:
+        command += ' --test_share=0 --workers=1'
     error = error_of(prepare_cli, *command.split())
-    assert error.startswith(f'dcgan-prepare: {wrong[command]}') and '\n' not in error
-    assert not list(Path('data').glob('*/dataset.json'))
+    assert error.startswith(f"dcgan-prepare: {wrong[command.split(' --test_share=0')[0]]}")
+    assert '\n' not in error and not list(Path('data').glob('*/dataset.json'))
 
 def test_download_without_a_network_says_what_to_fetch(run, sandbox):
     done = run('dcgan-prepare', 'svhn')
-    assert done.returncode and done.stderr.startswith('dcgan-prepare: svhn: no network') and done.stderr.count('\n') == 1
-    assert f'Get train_32x32.mat, test_32x32.mat from http://ufldl.stanford.edu/housenumbers/, put them into {sandbox}' in done.stderr
+    assert done.returncode and done.stderr.startswith('dcgan-prepare: svhn: no network')
+    files = 'Get train_32x32.mat, test_32x32.mat from http://ufldl.stanford.edu/housenumbers/'
+    assert f'{files}, put them into {sandbox}' in done.stderr and done.stderr.count('\n') == 1
 
 def test_damaged_download_says_how_to_replace_it(run, sandbox):
-    (folder := sandbox/'data/downloads/svhn').mkdir(parents=True)
-    for name in ('train_32x32.mat', 'test_32x32.mat'): (folder/name).write_text('not a matrix')
+    folder = sandbox/'data/downloads/svhn'
+    folder.mkdir(parents=True)
+    for name in ('train_32x32.mat', 'test_32x32.mat'):
+        (folder/name).write_text('not a matrix')
     done = run('dcgan-prepare', 'svhn')
-    assert done.returncode and 'svhn: the download failed' in done.stderr and f'put them into {folder}' in done.stderr
-    assert 'Traceback' not in done.stderr and (folder/'test_32x32.mat').read_text() == 'not a matrix'
+    assert done.returncode and 'svhn: the download failed' in done.stderr
+    assert f'put them into {folder}' in done.stderr and 'Traceback' not in done.stderr
+    assert (folder/'test_32x32.mat').read_text() == 'not a matrix'
