@@ -107,6 +107,13 @@ def _of_a_collective(error): # was it raised by torch.distributed?
     where = traceback.extract_tb(error.__traceback__)[-1].filename
     return isinstance(error, dist.DistError) or 'distributed' in Path(where).parts
 
+def _join(device, patience): # the group of `torchrun`'s processes
+    backend = 'gloo'
+    if device.type == 'cuda':
+        torch.cuda.set_device(device)
+        backend = 'nccl'
+    dist.init_process_group(backend, timeout=timedelta(seconds=patience))
+
 # %% ../../nbs/lib/gan/launch.ipynb #a7214fb6
 @contextlib.contextmanager
 def process_group(device:torch.device, # where to compute
@@ -115,12 +122,8 @@ def process_group(device:torch.device, # where to compute
     if int(os.environ.get('WORLD_SIZE', 1)) == 1:
         yield
         return
-    backend = 'gloo'
-    if device.type == 'cuda':
-        torch.cuda.set_device(device)
-        backend = 'nccl'
     try:
-        dist.init_process_group(backend, timeout=timedelta(seconds=patience))
+        _join(device, patience)
         yield
     except RuntimeError as e:
         if _of_a_collective(e):

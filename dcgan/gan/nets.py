@@ -101,6 +101,7 @@ def statistics(self:BatchNorm)->tuple: # mean and variance, C each
                            'call estimate_statistics(D, images) first')
     return self.frozen
 
+# %% ../../nbs/lib/gan/nets.ipynb #6637c635
 @patch
 def affine(self:BatchNorm, x)->tuple: # gain and bias, C each, always float32
     "Gain and bias, or ones and zeros"
@@ -218,6 +219,10 @@ class Net(nn.Module):
             self.stages.append(Stage(layer, before, activation, norm[i], affine, classes))
             before = self.stages[-1].shape
 
+    def forward(self, x, y=None): # N×z → N×C×H×W for G, N×C×H×W → N logits for D
+        *_, out = self.outputs(x, y)
+        return out.squeeze(1) if out.shape[1:] == (1,) else out
+
 # %% ../../nbs/lib/gan/nets.ipynb #97ad891b
 @patch
 def outputs(self:Net, x, y=None)->Iterator: # of tensors; y: N labels, of a conditional network
@@ -229,13 +234,6 @@ def outputs(self:Net, x, y=None)->Iterator: # of tensors; y: N labels, of a cond
     for stage in self.stages:
         x = stage(x, label)
         yield x
-
-@patch
-def forward(self:Net, x, y=None): # N×z → N×C×H×W for G, N×C×H×W → N logits for D
-    "The last stage's output"
-    for out in self.outputs(x, y):
-        pass
-    return out.squeeze(1) if out.shape[1:] == (1,) else out
 
 # %% ../../nbs/lib/gan/nets.ipynb #33bbced5
 def discriminator(layers, # of `Layer`; the last one gives the logits

@@ -5,61 +5,20 @@
 # %% auto #0
 __all__ = ['Recipe', 'Measure', 'Trainer', 'check_recipe', 'send', 'GraphedUpdate', 'Diverged']
 
-# %% ../../nbs/lib/gan/trainer.ipynb #f6a86910
-import contextlib
-import copy
-import json
+# %% ../../nbs/lib/gan/trainer.ipynb #8691d4e9
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from fastcore.basics import patch
 from torch.nn.utils import clip_grad_norm_
-from torchvision.utils import make_grid, save_image
-from tqdm.auto import tqdm
 
-from dcgan.base.core import (
-    atomic_path,
-    be_deterministic,
-    commit,
-    device_name,
-    generator,
-    one_of,
-    pick_device,
-    pick_precision,
-    precisions,
-    seed_of,
-    versions,
-    within,
-)
-
-# %% ../../nbs/lib/gan/trainer.ipynb #623722fc
-from ..data.store import Feed, ImageSet, to_float
-from .checkpoints import read_checkpoint, write_checkpoint
-from .nets import build, families, latents, sample
-from dcgan.gan.objectives import (
-    augmented,
-    gradient_penalty,
-    objectives,
-    policies,
-    policies_of,
-    schedules,
-    turn,
-)
-from dcgan.gan.processes import (
-    all_agree,
-    as_first,
-    average_gradients,
-    everywhere,
-    is_first,
-    mean_over_processes,
-    my_share,
-    n_processes,
-    process,
-)
+from ..base.core import be_deterministic, pick_device, pick_precision
+from ..data.store import ImageSet, to_float
+from .objectives import augmented, gradient_penalty, objectives, schedules, turn
+from .processes import average_gradients, n_processes
 
 # %% ../../nbs/lib/gan/trainer.ipynb #e416e41d
 @dataclass(frozen=True)
@@ -89,7 +48,8 @@ class Recipe:
     mirror:bool = False # mirror real images at random?
     fresh:bool = False # new real images for each update of a minibatch?
 
-    def __post_init__(self): check_recipe(self)
+    def __post_init__(self):
+        check_recipe(self)
 
 # %% ../../nbs/lib/gan/trainer.ipynb #3b18a960
 @dataclass(frozen=True)
@@ -206,6 +166,43 @@ def loss(self:Trainer, which, x, z, y): # as of `update`
         loss = loss + r.r1 / 2 * gradient_penalty(self.D, x, y)
     return loss
 
+# %% ../../nbs/lib/gan/trainer.ipynb #67589d22
+import copy
+import json
+from dataclasses import asdict
+from functools import partial
+
+from torchvision.utils import make_grid, save_image
+from tqdm.auto import tqdm
+
+# %% ../../nbs/lib/gan/trainer.ipynb #ac2ed5f8
+from dcgan.base.core import (
+    atomic_path,
+    commit,
+    device_name,
+    generator,
+    one_of,
+    precisions,
+    seed_of,
+    versions,
+    within,
+)
+
+# %% ../../nbs/lib/gan/trainer.ipynb #d7bdd4f1
+from ..data.store import Feed
+from .checkpoints import read_checkpoint, write_checkpoint
+from .nets import build, families, latents, sample
+from .objectives import policies, policies_of
+from dcgan.gan.processes import (
+    all_agree,
+    as_first,
+    everywhere,
+    is_first,
+    mean_over_processes,
+    my_share,
+    process,
+)
+
 # %% ../../nbs/lib/gan/trainer.ipynb #a25158b5
 _names = dict(family=families, schedule=schedules, objective=objectives, latent=latents,
               precision=precisions)
@@ -291,8 +288,14 @@ def start(self:Trainer):
     self.sums = {k: torch.zeros(2, device=self.device) for k in kinds} # loss, updates
     self.share = torch.zeros((), device=self.device) # how the last update went, if asked
     self.epoch = self.step = 0
-    self.history, self.updates = [], {} # the log; update → what computes it
+    self.updates = {} # update → what computes it, see `run_update`
     self.feed = Feed(self.data, self.device)
+    self.start_log()
+
+@patch
+def start_log(self:Trainer):
+    "An empty log, where and with what it is made, and when checkpoints are written"
+    self.history = []
     self.made = dict(device=device_name(self.device.type), processes=n_processes(),
                      versions=versions(), commit=commit())
     self.save_every, self.saved, self.saving = 1, time.time(), 1. # see `is_due`
@@ -366,16 +369,16 @@ def check_data(self:Trainer):
     if self.asks and self.objective.share is None:
         raise ValueError(f'schedule {r.schedule} asks how an update went, which objective '
                          f'{r.objective} does not say')
+    self.check_batch()
+
+# %% ../../nbs/lib/gan/trainer.ipynb #e2e04fe3
+@patch
+def check_batch(self:Trainer):
+    "A `ValueError` where the images do not fill a batch, or the processes cannot share it"
+    r, data, n = self.recipe, self.data, n_processes()
     if len(data) < r.batch:
         raise ValueError(f'batch is {r.batch}, {data.name} has {len(data)} images: '
                          'use a smaller batch')
-    self.check_processes()
-
-# %% ../../nbs/lib/gan/trainer.ipynb #81dc7034
-@patch
-def check_processes(self:Trainer):
-    "A `ValueError` where several processes cannot train by this recipe"
-    r, n = self.recipe, n_processes()
     if r.r1 and n > 1:
         raise ValueError('r1 needs second derivatives, which batch norm over several processes '
                          'lacks: train in one')
