@@ -317,9 +317,9 @@ def install():
 def replace_graphs(space):
     "Put `Replay` where the trainer looks for its graphs, and where a notebook defines them"
     import dcgan.gan.trainer
-    dcgan.gan.trainer._Graphed = Replay
-    if '_Graphed' in space:
-        space['_Graphed'] = Replay
+    dcgan.gan.trainer.GraphedUpdate = Replay
+    if 'GraphedUpdate' in space:
+        space['GraphedUpdate'] = Replay
 
 
 def cells(path):

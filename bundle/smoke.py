@@ -115,7 +115,7 @@ def trainer(family, steps=8, graphs=True, folder=None, **own):
 def advance(t, n):
     "n minibatches, ends of epochs included, as `fit` does"
     while n:
-        for x, y in t.feed.epoch(t._order(), t.recipe.batch):
+        for x, y in t.feed.epoch(t.order(), t.recipe.batch):
             t.minibatch(x, y)
             n -= 1
             if not n or t.step == t.steps:
@@ -132,7 +132,7 @@ def largest_difference(a, b):
 
 
 def first_batch(t):
-    return next(t.feed.epoch(t._order(), t.recipe.batch))
+    return next(t.feed.epoch(t.order(), t.recipe.batch))
 
 
 def lines(said):
