@@ -1,4 +1,4 @@
-"The drawn worlds stay as they are: trainings and results are kept under the fingerprints of their images"
+"The worlds draw what they always drew: caches are kept under the fingerprints of their images"
 import pytest
 import torch
 
