@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import contents
-from dcgan.tools.claims import Claim, Entry, Found, claims, ledger, stale_results, verdicts
+from dcgan.tools.claims import Claim, Entry, ledger, verdicts
+from dcgan.tools.claims_of_the_paper import claims
+from dcgan.tools.readings import Found, stale_results
 from dcgan.base.core import figures_root, generator, protocol
 from dcgan.data.store import write_set
 from dcgan.gan.nets import build, latents, load_released, sample

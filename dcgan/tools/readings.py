@@ -6,7 +6,7 @@
 __all__ = ['parts', 'original', 'sizes', 'gathered', 'kept_at', 'stale', 'stale_results', 'cut_down', 'as_published',
            'data_in_words', 'Found', 'student', 'row', 'spread', 'at', 'mean', 'percent', 'less', 'printed']
 
-# %% ../../nbs/lib/tools/readings.ipynb #d5b756d7
+# %% ../../nbs/lib/tools/readings.ipynb #86f6750d
 import json
 import math
 import re
@@ -22,7 +22,7 @@ from scipy import stats
 from ..base.core import figures_root, protocol
 from ..measure.intervals import t_interval, wilson
 
-# %% ../../nbs/lib/tools/readings.ipynb #4f7e292e
+# %% ../../nbs/lib/tools/readings.ipynb #066563f5
 parts = ('paper', '', 'laptop', 'smoke') # of figures/, largest scale first; overnight has no folder
 
 def _recipe(kept):
@@ -33,6 +33,7 @@ def _repetitions(found): # a run, then those of its recipe with other seeds
     same = [r for r in others if _recipe(r) == _recipe(first) and r['seed'] != first['seed']]
     return [first, *{r['seed']: r for r in same}.values()]
 
+# %% ../../nbs/lib/tools/readings.ipynb #11b5919c
 def kept_at(file:str, # name of a table or figure, without ending
            )->list: # of lists, largest scale first: a run, then its repetitions with other seeds
     "The contents of the files in figures/ of that name, by scale"
@@ -45,7 +46,7 @@ def kept_at(file:str, # name of a table or figure, without ending
             runs.append(_repetitions(found))
     return runs
 
-# %% ../../nbs/lib/tools/readings.ipynb #bc1a5572
+# %% ../../nbs/lib/tools/readings.ipynb #ffa00c99
 def stale(kept:dict, # contents of a file
          )->str: # '' where it is up to date
     "Why a result no longer counts"
