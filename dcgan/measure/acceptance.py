@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['defects', 'checkerboard', 'double_exposure', 'blur', 'jpeg', 'acceptance', 'accept']
 
-# %% ../../nbs/lib/measure/acceptance.ipynb #e00496b8
+# %% ../../nbs/lib/measure/acceptance.ipynb #bd9b5430
 import torch
 import torch.nn as nn
 from torchvision.io import decode_jpeg, encode_jpeg
@@ -15,7 +15,7 @@ from ..base.core import generator
 from ..data.store import ImageSet
 from .metrics import embed, kid, repeated
 
-# %% ../../nbs/lib/measure/acceptance.ipynb #65c3bd57
+# %% ../../nbs/lib/measure/acceptance.ipynb #f2e89082
 def checkerboard(x:torch.Tensor, # uint8 N×C×H×W
                  strength:float=.5, # on a scale from -1 to 1
                 )->torch.Tensor: # uint8 N×C×H×W
@@ -29,7 +29,7 @@ def double_exposure(x:torch.Tensor, # uint8 N×C×H×W
     "The mean of each image and the next one"
     return ((x.float() + x.roll(-1, 0)) / 2).round().byte()
 
-# %% ../../nbs/lib/measure/acceptance.ipynb #97f25478
+# %% ../../nbs/lib/measure/acceptance.ipynb #ebfffff7
 def blur(x:torch.Tensor, # uint8 N×C×H×W
          sigma:float=1., # pixels
         )->torch.Tensor: # uint8 N×C×H×W
@@ -60,7 +60,7 @@ def _damaged_sets(X, labels, order): # of one split: A, and defect → (undamage
 def _measured(what, A, B): # larger is worse
     return 100 * repeated(A, B) if what == '1 % come twice' else 1000 * kid(A, B)[0]
 
-# %% ../../nbs/lib/measure/acceptance.ipynb #dfe3f555
+# %% ../../nbs/lib/measure/acceptance.ipynb #3964114c
 def _range(values): return f'{min(values):.1f} to {max(values):.1f}'
 
 def _row(what, pairs): # pairs: of each split, undamaged and damaged
@@ -69,7 +69,7 @@ def _row(what, pairs): # pairs: of each split, undamaged and damaged
     return dict(defect=what, measure=measure, undamaged=_range(fair), damaged=_range(bad),
                 seen=min(bad) > max(fair))
 
-# %% ../../nbs/lib/measure/acceptance.ipynb #34f8279b
+# %% ../../nbs/lib/measure/acceptance.ipynb #3a386c8c
 def acceptance(net:nn.Module, # from uint8 images to N×F
                images:ImageSet, # real; with labels, the missing classes are tested too
                splits:int=10, # random ones

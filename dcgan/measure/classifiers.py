@@ -6,7 +6,7 @@
 __all__ = ['feature_setting', 'classifier', 'classifier_error', 'classifier_epoch', 'fit_classifier', 'FeatureNet',
            'feature_network', 'split_digits']
 
-# %% ../../nbs/lib/measure/classifiers.ipynb #81125d3c
+# %% ../../nbs/lib/measure/classifiers.ipynb #e854e82d
 import copy
 import functools
 import hashlib
@@ -71,7 +71,7 @@ def classifier_epoch(net:Net, # changed in place
         F.cross_entropy(logits.float(), labels).backward()
         opt.step()
 
-# %% ../../nbs/lib/measure/classifiers.ipynb #36c2fa4a
+# %% ../../nbs/lib/measure/classifiers.ipynb #ec196c42
 def _fit(net, opt, g, train, valid, batch, steps, patience, every): # best state, its error
     seen = train.subset(10_000)
     best_net, best_error, best_at = net, math.inf, 0
@@ -86,7 +86,7 @@ def _fit(net, opt, g, train, valid, batch, steps, patience, every): # best state
             best_net, best_error, best_at = copy.deepcopy(net), error, done
     return best_net, best_error
 
-# %% ../../nbs/lib/measure/classifiers.ipynb #9a497b1e
+# %% ../../nbs/lib/measure/classifiers.ipynb #2bf4996f
 def fit_classifier(setting:dict, # lr, l2, batch, dropout
                    train:ImageSet, # labelled images; batch norm's statistics: the first 10,000
                    valid:ImageSet, # to stop by
@@ -147,7 +147,7 @@ def _restored(tensors, record, device):
     net.load_state_dict(tensors)
     return FeatureNet(net, record['name'], families[record['family']].shape[-1])
 
-# %% ../../nbs/lib/measure/classifiers.ipynb #23a8e481
+# %% ../../nbs/lib/measure/classifiers.ipynb #cb701215
 feature_setting = dict(lr=1e-3, l2=1e-5, batch=100, dropout=0.)
 
 def _fit_features(train, valid, family, width, steps, seed, device): # tensors, and their record
@@ -160,7 +160,7 @@ def _fit_features(train, valid, family, width, steps, seed, device): # tensors, 
     return state, dict(name=name, family=family, width=width, error=error,
                        n_classes=net.stages[-1].shape[0])
 
-# %% ../../nbs/lib/measure/classifiers.ipynb #ca1c8c2c
+# %% ../../nbs/lib/measure/classifiers.ipynb #8e5ceeca
 def feature_network(train:ImageSet, # labelled images
                     valid:ImageSet, # to stop by
                     family:str, # a key of `families`, of the images' shape
@@ -176,7 +176,7 @@ def feature_network(train:ImageSet, # labelled images
     make = functools.partial(_fit_features, train, valid, family, width, steps, seed, device)
     return _restored(*kept(f'features_{family}', decides, make), device)
 
-# %% ../../nbs/lib/measure/classifiers.ipynb #6aa454c2
+# %% ../../nbs/lib/measure/classifiers.ipynb #a7382bf7
 def split_digits(images:ImageSet, # a training split
                  n:int, # images of `valid`; a twelfth of the set at most
                  seed:int=0, # of the order

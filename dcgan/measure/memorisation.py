@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['as_given', 'memorisation']
 
-# %% ../../nbs/lib/measure/memorisation.ipynb #6833ea2b
+# %% ../../nbs/lib/measure/memorisation.ipynb #af29e3ea
 from collections.abc import Callable
 
 import torch
@@ -15,7 +15,7 @@ from ..data.store import ImageSet
 from .features import pixels
 from .intervals import wilson
 
-# %% ../../nbs/lib/measure/memorisation.ipynb #10259c75
+# %% ../../nbs/lib/measure/memorisation.ipynb #7b64ce8d
 def _share(copied, nearest_image, n_train, n_held_out): # and the ends of its interval
     def equally(p): return p * n_held_out / (p * n_held_out + (1 - p) * n_train)
     counts = nearest_image.unique(return_counts=True)[1].double()
@@ -24,13 +24,13 @@ def _share(copied, nearest_image, n_train, n_held_out): # and the ends of its in
     low, high = wilson(p, independent)
     return dict(share=equally(p), low=equally(low), high=equally(high))
 
-# %% ../../nbs/lib/measure/memorisation.ipynb #ad9a0fea
+# %% ../../nbs/lib/measure/memorisation.ipynb #dc2e1d7f
 def _nearer(of_train, of_held_out): # and half of the width of its interval
     n, m = len(of_train), len(of_held_out)
     wins = stats.mannwhitneyu(of_held_out.numpy(), of_train.numpy()).statistic
     return dict(nearer=float(wins / (n * m)), nearer_half=1.96 * ((n + m + 1) / (12 * n * m))**.5)
 
-# %% ../../nbs/lib/measure/memorisation.ipynb #e551004a
+# %% ../../nbs/lib/measure/memorisation.ipynb #ebc3bca9
 def _nearest_pairs(X, images, f, block=2000): # of samples: distances, indices; of images: distances
     parts = []
     for i in range(0, len(images), block):

@@ -6,7 +6,7 @@
 __all__ = ['ImageNetFeatures', 'imagenet_features', 'embed', 'embed_once', 'kid', 'fid', 'nearest', 'covered', 'precision_recall',
            'repeated', 'fid_and_floor', 'compare', 'evaluate']
 
-# %% ../../nbs/lib/measure/metrics.ipynb #7028c4d7
+# %% ../../nbs/lib/measure/metrics.ipynb #24980c50
 import functools
 import hashlib
 from pathlib import Path
@@ -186,7 +186,7 @@ def compare(real:torch.Tensor, # N×F features of held-out images
     return dict(kid=value, kid_se=error, precision=precision, recall=recall, n=n,
                 repeated=repeated(real[:n], fake[:n]), **fid_and_floor(real, fake))
 
-# %% ../../nbs/lib/measure/metrics.ipynb #ab6fc2b0
+# %% ../../nbs/lib/measure/metrics.ipynb #8b983e00
 def evaluate(net:nn.Module, # from uint8 images to N×F; its `name` identifies it
              real, # held-out images, uint8: an `ImageSet`, embedded once, or a tensor
              generated, # likewise, embedded at each call

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['n_look', 'generate', 'watch_validation', 'watch_kid', 'look_every']
 
-# %% ../../nbs/lib/measure/watch.ipynb #c2e23462
+# %% ../../nbs/lib/measure/watch.ipynb #648d0a5a
 import math
 
 import torch
@@ -42,7 +42,7 @@ def watch_validation(train:ImageSet, # labelled images to draw from
     def compute(G, D): return validation_error(D, train, valid, **kw)
     return Measure('validation error %', compute, every, inputs)
 
-# %% ../../nbs/lib/measure/watch.ipynb #ec1c27a5
+# %% ../../nbs/lib/measure/watch.ipynb #3e242f01
 n_look = 256 # images of one look
 
 def watch_kid(net:nn.Module, # from uint8 images to N×F; its name goes into the training's key
@@ -61,7 +61,7 @@ def watch_kid(net:nn.Module, # from uint8 images to N×F; its name goes into the
     inputs = net.name, valid.fingerprint, len(real), seed, latent
     return Measure('KID × 1000', compute, every, inputs)
 
-# %% ../../nbs/lib/measure/watch.ipynb #63d2292a
+# %% ../../nbs/lib/measure/watch.ipynb #cde98f24
 def look_every(epochs:int, # of a training
                n_train:int, # images of one epoch
                n:int=n_look, # images of one look
