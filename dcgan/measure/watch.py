@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['n_look', 'generate', 'watch_validation', 'watch_kid', 'look_every']
 
-# %% ../../nbs/lib/measure/watch.ipynb #648d0a5a
+# %% ../../nbs/lib/measure/watch.ipynb #18b4686f
 import math
 
 import torch
@@ -15,8 +15,8 @@ from ..base.core import generator
 from ..data.store import ImageSet, to_uint8
 from ..gan.nets import Net, families, latents, sample
 from ..gan.trainer import Measure
-from .features import Cs, validation_error
 from .metrics import embed, embed_once, kid
+from .probe import Cs, validation_error
 
 # %% ../../nbs/lib/measure/watch.ipynb #ff9191d1
 def generate(G:Net, # a generator
