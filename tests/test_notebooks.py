@@ -12,7 +12,7 @@ from dcgan.tools.readings import Found, stale_results
 from dcgan.base.core import figures_root, generator, protocol
 from dcgan.data.store import write_set
 from dcgan.gan.nets import build, latents, load_released, sample
-from dcgan.worlds.digits import worlds
+from dcgan.worlds.world import worlds
 
 root = Path(__file__).parents[1]
 def at_hand(*variables): return next((os.path.abspath(os.environ[v]) for v in variables if os.environ.get(v)), None)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import dcgan.data.store  # noqa: F401 (registers every world)
-from dcgan.worlds.digits import draw, worlds
+from dcgan.worlds.world import draw, worlds
 
 # the sum of all bytes of 50 images of seed 0, each with a random sign: other drawings differ by
 # tens of thousands, the rounding of another processor by a few

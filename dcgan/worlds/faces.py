@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import torch
 
-from .digits import World, between, chance, worlds
+from .world import World, between, chance, worlds
 
 # %% ../../nbs/lib/worlds/faces.ipynb #84537dde
 def _sample_person(n, g):

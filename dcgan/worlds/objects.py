@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from .digits import World, between, chance, worlds
+from .world import World, between, chance, worlds
 
 # %% ../../nbs/lib/worlds/objects.ipynb #9ce8d2ce
 n_angles = 512

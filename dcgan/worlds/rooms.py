@@ -9,7 +9,7 @@ __all__ = ['parts', 'kind_of', 'kinds', 'paints', 'views', 'Canvas', 'project', 
 import torch
 from fastcore.basics import patch
 
-from .digits import World, between, chance, worlds
+from .world import World, between, chance, worlds
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #6be0a56b
 parts = ('bed', 'window 1', 'window 2', 'lamp', 'door', 'picture', 'rug')
