@@ -97,7 +97,7 @@ def ink(ends:torch.Tensor, # N×P×2×2, the segments' ends, in images' widths, 
 # %% ../../nbs/lib/worlds/digits.ipynb #a96a5cc9
 def sample_pose(n:int, # number of images
                 g:torch.Generator, # where the randomness comes from
-                **ranges, # factor=(low, high): slant, rotation, width, scale, wobble, thickness, x, y
+                **ranges, # factor=(low, high), such as slant, rotation, thickness, x and y
                )->dict: # these factors, and the waves of the bend
     "Random factors of handwriting"
     return {k: between(g, low, high, n) for k, (low, high) in ranges.items()} | dict(
