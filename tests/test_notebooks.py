@@ -15,10 +15,13 @@ from copies import copy_repository
 
 from dcgan.base.core import figures_root, generator, protocol
 from dcgan.data.store import write_set
-from dcgan.gan.nets import build, latents, load_released, sample
-from dcgan.tools.claims import Claim, Entry, Found, claims, ledger, stale_results, verdicts
+from dcgan.gan.nets import build, latents, sample
+from dcgan.gan.released import load_released
+from dcgan.tools.claims import Claim, Entry, ledger, verdicts
+from dcgan.tools.claims_of_the_paper import claims
 from dcgan.tools.kept import fill_first_screen
-from dcgan.worlds.digits import worlds
+from dcgan.tools.readings import Found, stale_results
+from dcgan.worlds.world import worlds
 
 root = Path(__file__).parents[1]
 
@@ -166,7 +169,8 @@ def test_wrong_parameter_stops_the_notebook(papermill, parameter):
 # The other notebooks
 
 results = {
-    'metrics': ['acceptance.csv', 'defects.png', 'metrics.png', 'metrics.csv'],
+    'acceptance': ['acceptance.csv', 'defects.png'],
+    'metrics': ['metrics.png'],
     '02b_dedup': ['dedup.csv', 'dedup_collisions.png'],
     '03_lsun': ['fig02_rooms.png', 'fig03_rooms.png', 'lsun.csv', 'lsun_kid.png', 'collapse.png'],
     '06_walks': ['fig04_rooms.png', 'walk_rooms.gif', 'walks.csv'],

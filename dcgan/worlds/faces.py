@@ -11,31 +11,51 @@ from types import SimpleNamespace
 
 import torch
 
-from .digits import World, between, chance, worlds
+from .world import World, between, chance, worlds
 
 # %% ../../nbs/lib/worlds/faces.ipynb #84537dde
 def _sample_person(n, g):
     smile, long = chance(g, .5, n), chance(g, .5, n)
-    f = dict(smile=smile, glasses=chance(g, .3, n), long_hair=long, beard=chance(g, .25, n), yaw=between(g, -1, 1, n))
+    f = dict(
+        smile=smile, glasses=chance(g, 0.3, n), long_hair=long, beard=chance(g, 0.25, n),
+        yaw=between(g, -1, 1, n))
     f['mouth'] = torch.where(smile, between(g, .09, .16, n), between(g, -.03, .025, n))
     f['teeth'] = smile * chance(g, .65, n) * between(g, .03, .06, n)
     return f | dict(
-        x=between(g, .47, .53, n), y=between(g, .46, .5, n), scale=between(g, .42, .48, n), tilt=between(g, -.1, .1, n),
-        width=between(g, .67, .77, n), taper=between(g, .22, .42, n), eye=between(g, .05, .072, n), gaze=between(g, -.03, .03, n),
-        brow=between(g, .025, .05, n), brow_slope=between(g, -.16, .1, n), nose=between(g, .85, 1.2, n), lips=between(g, .045, .075, n))
+        x=between(g, 0.47, 0.53, n), y=between(g, 0.46, 0.5, n), scale=between(g, 0.42, 0.48, n),
+        tilt=between(g, -0.1, 0.1, n), width=between(g, 0.67, 0.77, n),
+        taper=between(g, 0.22, 0.42, n), eye=between(g, 0.05, 0.072, n),
+        gaze=between(g, -0.03, 0.03, n), brow=between(g, 0.025, 0.05, n),
+        brow_slope=between(g, -0.16, 0.1, n), nose=between(g, 0.85, 1.2, n),
+        lips=between(g, 0.045, 0.075, n))
 
 # %% ../../nbs/lib/worlds/faces.ipynb #56fd578f
 def _sample_style(n, g):
     dark = chance(g, .2, n)
-    return dict(frame=between(g, .013, .032, n), lens=between(g, .12, .18, n), square=torch.rand(n, generator=g), tint=torch.where(dark, between(g, .75, .92, n), between(g, 0, .12, n)),
-        beard_width=torch.where(chance(g, .3, n), .36, 2.), beard_density=between(g, .6, .95, n),
-        hairline=between(g, .45, .85, n), fringe=between(g, -.3, .3, n), temple=between(g, .12, .32, n), sideburn=between(g, -.05, .2, n),
-        volume=between(g, .06, .2, n), length=between(g, .8, 1.5, n), curl=3 * torch.rand(n, generator=g)**2,
-        strands=between(g, 30, 60, n), phase=between(g, 0, math.tau, n), suit=chance(g, .5, n), tie=chance(g, .5, n))
+    return dict(
+        frame=between(g, 0.013, 0.032, n), lens=between(g, 0.12, 0.18, n),
+        square=torch.rand(n, generator=g),
+        tint=torch.where(dark, between(g, 0.75, 0.92, n), between(g, 0, 0.12, n)),
+        beard_width=torch.where(chance(g, 0.3, n), 0.36, 2.0),
+        beard_density=between(g, 0.6, 0.95, n), hairline=between(g, 0.45, 0.85, n),
+        fringe=between(g, -0.3, 0.3, n), temple=between(g, 0.12, 0.32, n),
+        sideburn=between(g, -0.05, 0.2, n), volume=between(g, 0.06, 0.2, n),
+        length=between(g, 0.8, 1.5, n), curl=3 * torch.rand(n, generator=g) ** 2,
+        strands=between(g, 30, 60, n), phase=between(g, 0, math.tau, n), suit=chance(g, 0.5, n),
+        tie=chance(g, 0.5, n))
 
 # %% ../../nbs/lib/worlds/faces.ipynb #56b140af
-skins = torch.tensor([[.87, .69, .61], [.81, .61, .50], [.71, .51, .40], [.53, .36, .27], [.38, .25, .19]])
-hairs = torch.tensor([[.07, .06, .06], [.13, .09, .07], [.22, .14, .09], [.10, .08, .07], [.34, .21, .12], [.64, .50, .33], [.38, .19, .11], [.46, .45, .44]])
+skins = torch.tensor(
+    [
+        [0.87, 0.69, 0.61], [0.81, 0.61, 0.50], [0.71, 0.51, 0.40], [0.53, 0.36, 0.27],
+        [0.38, 0.25, 0.19]]
+)
+hairs = torch.tensor(
+    [
+        [0.07, 0.06, 0.06], [0.13, 0.09, 0.07], [0.22, 0.14, 0.09], [0.10, 0.08, 0.07],
+        [0.34, 0.21, 0.12], [0.64, 0.50, 0.33], [0.38, 0.19, 0.11], [0.46, 0.45, 0.44]]
+)
+
 
 def _along(colours, t):
     at = t * (len(colours) - 1)
@@ -47,32 +67,60 @@ def _sample_colours(n, g):
     tone = torch.rand(n, generator=g)**1.7
     pick = torch.randint(len(hairs), (n,), generator=g)
     pick = torch.where((tone > .6) & (pick > 3) & (pick < 7), pick - 4, pick)
-    near = lambda c, d: (c * (1 + torch.randn(n, 1, generator=g) * d + torch.randn(n, 3, generator=g) * d / 3)).clamp(.02, .98)
-    eyes, frames = torch.tensor([[.22, .13, .08], [.14, .09, .06], [.3, .42, .55], [.28, .36, .22]]), torch.tensor([[.06, .06, .07], [.2, .11, .07], [.6, .5, .3], [.55, .56, .6]])
+
+    def near(c, d):
+        return (
+            c * (1 + torch.randn(n, 1, generator=g) * d + torch.randn(n, 3, generator=g) * d / 3)
+        ).clamp(0.02, 0.98)
+
+    eyes, frames = (
+        torch.tensor(
+            [[0.22, 0.13, 0.08], [0.14, 0.09, 0.06], [0.3, 0.42, 0.55], [0.28, 0.36, 0.22]]),
+        torch.tensor([[0.06, 0.06, 0.07], [0.2, 0.11, 0.07], [0.6, 0.5, 0.3], [0.55, 0.56, 0.6]]),
+    )
     skin = near(_along(skins, tone), .05)
-    return dict(skin=skin, lip_colour=skin * near(torch.tensor([.85, .55, .55]), .06), hair=near(hairs[pick], .15), iris=near(eyes[torch.randint(4, (n,), generator=g)], .1),
-        blush=torch.tensor([.06, -.14, -.14]) * between(g, .2, 1, n, 1), frame_colour=frames[torch.randint(4, (n,), generator=g)], clothes=torch.lerp(between(g, .04, .7, n, 1), torch.rand(n, 3, generator=g), .3 * torch.rand(n, 1, generator=g)),
-        shirt=between(g, .6, .95, n, 1) + torch.randn(n, 3, generator=g) * .03, tie_colour=torch.rand(n, 3, generator=g) * .6)
+    return dict(
+        skin=skin,
+        lip_colour=skin * near(torch.tensor([0.85, 0.55, 0.55]), 0.06),
+        hair=near(hairs[pick], 0.15),
+        iris=near(eyes[torch.randint(4, (n,), generator=g)], 0.1),
+        blush=torch.tensor([0.06, -0.14, -0.14]) * between(g, 0.2, 1, n, 1),
+        frame_colour=frames[torch.randint(4, (n,), generator=g)],
+        clothes=torch.lerp(
+            between(g, 0.04, 0.7, n, 1), torch.rand(n, 3, generator=g),
+            0.3 * torch.rand(n, 1, generator=g)),
+        shirt=between(g, 0.6, 0.95, n, 1) + torch.randn(n, 3, generator=g) * 0.03,
+        tie_colour=torch.rand(n, 3, generator=g) * 0.6,
+    )
 
 # %% ../../nbs/lib/worlds/faces.ipynb #632d0e79
 def _sample_light(n, g):
     plain = torch.rand(n, 1, 1, 1, generator=g)**1.5 * .22
     wall = between(g, .08, .85, n, 1) + torch.randn(n, 3, generator=g) * .06
     spots = torch.randn(n, 1, 5, 5, generator=g) + .35 * torch.randn(n, 3, 5, 5, generator=g)
-    return dict(background=(wall[..., None, None] + plain * spots).clamp(.02, .98), light_x=between(g, -.4, .4, n), light_y=between(g, -.35, -.02, n),
-        contrast=between(g, .7, 1.15, n), exposure=between(g, .85, 1.08, n), warmth=torch.randn(n, 3, generator=g) * .025 + 1)
+    return dict(
+        background=(wall[..., None, None] + plain * spots).clamp(0.02, 0.98),
+        light_x=between(g, -0.4, 0.4, n), light_y=between(g, -0.35, -0.02, n),
+        contrast=between(g, 0.7, 1.15, n), exposure=between(g, 0.85, 1.08, n),
+        warmth=torch.randn(n, 3, generator=g) * 0.025 + 1)
 
-def _sample_faces(n, g): return _sample_person(n, g) | _sample_style(n, g) | _sample_colours(n, g) | _sample_light(n, g)
+def _sample_faces(n, g):
+    return _sample_person(n, g) | _sample_style(n, g) | _sample_colours(n, g) | _sample_light(n, g)
 
 # %% ../../nbs/lib/worlds/faces.ipynb #981a1b00
 def _shaped(f):
-    return SimpleNamespace(**{k: v.float().view(*v.shape, *[1] * (4 - v.dim() - (v.dim() == 1))) for k, v in f.items()})
+    return SimpleNamespace(
+        **{k: v.float().view(*v.shape, *[1] * (4 - v.dim() - (v.dim() == 1))) for k, v in f.items()}
+    )
+
 
 def _mask(inside, pixels): return (inside * pixels).add_(.5).clamp_(0, 1)
 
 def _bump(x, y): return x.square().add_(y.square()).neg_().add_(1).clamp_min_(0).square_()
 
-def _lens(x, y, width, height): return (x / width).square_().neg_().add_(1).mul_(height).sub_(y.abs())
+def _lens(x, y, width, height):
+    return (x / width).square_().neg_().add_(1).mul_(height).sub_(y.abs())
+
 
 def _paint(canvas, mask, colour): canvas.lerp_(colour, mask.unsqueeze(1))
 
@@ -91,13 +139,16 @@ def _head(f, size):
     r2 = y2 * (.75 + .25 * y2) + e2
     front, z = (1 - .35 * y2 - e2).clamp_min_(0).sqrt_(), (1 - r2).clamp_min_(0).sqrt_()
     u, w = f.width * (cos * e - .85 * sin * front), cos * front + sin * e
-    return SimpleNamespace(x=x, y=y, e=e, z=z, u=u, m=u.abs(), w=w, d=(1 - r2.sqrt()) * f.width, sin=sin, cos=cos, pixels=f.scale * size)
+    return SimpleNamespace(
+        x=x, y=y, e=e, z=z, u=u, m=u.abs(), w=w, d=(1 - r2.sqrt()) * f.width, sin=sin, cos=cos,
+        pixels=f.scale * size)
 
 # %% ../../nbs/lib/worlds/faces.ipynb #e68bb4a6
 def _rows(h, low, high):
     size = h.x.shape[1]
     rows = slice(int(low * size), math.ceil(high * size))
-    return rows, SimpleNamespace(**{k: v[:, rows] if v.shape[1] > 1 else v for k, v in vars(h).items()})
+    return rows, SimpleNamespace(
+        **{k: v[:, rows] if v.shape[1] > 1 else v for k, v in vars(h).items()})
 
 # %% ../../nbs/lib/worlds/faces.ipynb #97092085
 def _skin_light(f, h):
@@ -144,16 +195,20 @@ def _relief(f, h, light):
     n = (b.u - .2 * b.sin * t) / (.07 + .1 * t) / f.nose
     nose = (-n.square()).exp_() * t * ((.47 - b.y) * 9).clamp_(0, 1)
     light.add_(nose * (n * (f.light_x * .9 - b.sin * .55) + .14))
-    light.sub_(.3 * _bump(n / 1.5, (b.y - .45) / .1)).sub_(.3 * _bump((n.abs() - .55) / .5, (b.y - .41) / .055))
-    light.sub_(.24 * _bump((b.m - .27) / .26, (b.y + .07) / .2)).add_(.1 * _bump((b.m - .4) / .28, (b.y - .26) / .2))
-    light.sub_(.16 * _bump(b.u / .25, (b.y - .82) / .07)).add_(.08 * _bump(b.u / .25, (b.y - .93) / .12))
+    light.sub_(0.3 * _bump(n / 1.5, (b.y - 0.45) / 0.1)).sub_(
+        0.3 * _bump((n.abs() - 0.55) / 0.5, (b.y - 0.41) / 0.055))
+    light.sub_(0.24 * _bump((b.m - 0.27) / 0.26, (b.y + 0.07) / 0.2)).add_(
+        0.1 * _bump((b.m - 0.4) / 0.28, (b.y - 0.26) / 0.2))
+    light.sub_(0.16 * _bump(b.u / 0.25, (b.y - 0.82) / 0.07)).add_(
+        0.08 * _bump(b.u / 0.25, (b.y - 0.93) / 0.12))
     fold = b.m - .3 - .16 * (b.y - .45) - f.smile * .03
     light.sub_((.04 + .11 * f.smile) * _bump(fold / .09, (b.y - .5) / .22))
 
 # %% ../../nbs/lib/worlds/faces.ipynb #4338aa08
 def _blush(f, h, canvas, head):
     rows, b = _rows(h, .35, .85)
-    red = _bump((b.m - .42) / .3, (b.y - .3) / .28) + .8 * _bump((b.u - .2 * b.sin) / .2, (b.y - .36) / .14)
+    red = _bump((b.m - 0.42) / 0.3, (b.y - 0.3) / 0.28) + 0.8 * _bump(
+        (b.u - 0.2 * b.sin) / 0.2, (b.y - 0.36) / 0.14)
     _paint(canvas[:, :, rows], red * head[:, rows] * .5, f.skin * (1 + f.blush))
 
 # %% ../../nbs/lib/worlds/faces.ipynb #2e12a67b
@@ -188,7 +243,11 @@ def _mouth(f, h, canvas):
 
 # %% ../../nbs/lib/worlds/faces.ipynb #c8ef639b
 def _hair_shape(f, h):
-    x, y = (h.x + .18 * h.sin) / (f.width + f.volume * (.4 + .6 * f.long_hair) + .06 * h.sin.square()), (h.y + .12) / (.88 + f.volume)
+    x, y = (
+        (h.x + 0.18 * h.sin)
+        / (f.width + f.volume * (0.4 + 0.6 * f.long_hair) + 0.06 * h.sin.square()),
+        (h.y + 0.12) / (0.88 + f.volume),
+    )
     r2 = torch.maximum(-y, y - f.long_hair * f.length).clamp_min_(0).square_().add_(x.square())
     outer = (1 - r2.sqrt()) * f.width
     outer = torch.minimum(outer, (f.sideburn + .3 - h.y) * .5 + 9 * f.long_hair)
@@ -217,8 +276,14 @@ def _beard(f, h, canvas, light, head):
     y = b.y - .65 + f.mouth * ((b.u / .3).square() - .4)
     mouth = ((b.u / .27).square() + (y / .1).square()).sqrt_() - 1
     inside = torch.minimum(cheek, f.beard_width - b.m).minimum(mouth * .12).minimum(b.w)
-    curl = (b.u * 41 + 2 * (b.y * 23 + f.phase).sin_()).sin_() + (b.y * 33 + 3 * (b.u * 17 - f.phase).sin_()).sin_()
-    cover = _mask(inside + .01 * curl + .02, h.pixels * .25) * f.beard * f.beard_density * head[:, rows]
+    curl = (b.u * 41 + 2 * (b.y * 23 + f.phase).sin_()).sin_() + (
+        b.y * 33 + 3 * (b.u * 17 - f.phase).sin_()).sin_()
+    cover = (
+        _mask(inside + 0.01 * curl + 0.02, h.pixels * 0.25)
+        * f.beard
+        * f.beard_density
+        * head[:, rows]
+    )
     _paint(canvas[:, :, rows], cover, f.hair * .8)
     light[:, rows].add_(cover * curl * .06)
 

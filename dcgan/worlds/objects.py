@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from .digits import World, between, chance, worlds
+from .world import World, between, chance, worlds
 
 # %% ../../nbs/lib/worlds/objects.ipynb #9ce8d2ce
 n_angles = 512
@@ -31,42 +31,54 @@ def _bar(t, width=.36): return (1 / t.cos().abs()).minimum(width / t.sin().abs()
 
 def _heart(t, lobe=.96, side=2.27):
     t = t.abs()
-    return (2 * (t - lobe).cos()).where(t < (lobe + side) / 2, (1 + math.cos(side - lobe)) / (t - side).cos())
+    return (2 * (t - lobe).cos()).where(
+        t < (lobe + side) / 2, (1 + math.cos(side - lobe)) / (t - side).cos())
+
 
 def _drop(t, touch=1.1): return 1 / (touch - t.abs()).clamp_min(0).cos()
 
 # %% ../../nbs/lib/worlds/objects.ipynb #70d83ef2
 _disc = torch.ones(n_angles)
 shapes = dict(
-    disc=_disc, ring=_disc, square=star(angles + math.pi / 4, 4, math.cos(math.pi / 4)), triangle=star(angles, 3, .5),
-    star=star(angles, 5, .42), cross=_bar(angles).maximum(_bar(angles + math.pi / 2)), crescent=_disc,
-    heart=_heart(angles), drop=_drop(angles), flower=1 + .28 * (6 * angles).cos())
+    disc=_disc, ring=_disc, square=star(angles + math.pi / 4, 4, math.cos(math.pi / 4)),
+    triangle=star(angles, 3, 0.5), star=star(angles, 5, 0.42),
+    cross=_bar(angles).maximum(_bar(angles + math.pi / 2)), crescent=_disc, heart=_heart(angles),
+    drop=_drop(angles), flower=1 + 0.28 * (6 * angles).cos())
 outlines = torch.stack([r / r.square().mean().sqrt() for r in shapes.values()])
-holes = torch.tensor([dict(ring=(0, 0, .56), crescent=(.52, -.1, .8)).get(name, (0, 0, -1)) for name in shapes])
+holes = torch.tensor(
+    [dict(ring=(0, 0, 0.56), crescent=(0.52, -0.1, 0.8)).get(name, (0, 0, -1)) for name in shapes])
 
 # %% ../../nbs/lib/worlds/objects.ipynb #011e8ca2
 def _sample_pose(n, g):
     scale = between(g, .19, .33, n)
     return dict(
-        label=torch.randint(len(shapes), (n,), generator=g), bend=torch.randn(n, 6, generator=g) * .02, scale=scale,
-        rotation=between(g, -.45, .45, n), stretch=between(g, -.15, .15, n),
-        centre=.5 + between(g, -.75, .75, n, 2) * (.5 - scale[:, None]))
+        label=torch.randint(len(shapes), (n,), generator=g),
+        bend=torch.randn(n, 6, generator=g) * 0.02, scale=scale,
+        rotation=between(g, -0.45, 0.45, n), stretch=between(g, -0.15, 0.15, n),
+        centre=0.5 + between(g, -0.75, 0.75, n, 2) * (0.5 - scale[:, None]))
 
 def _radius(f):
     around = torch.arange(2, 5, device=f['bend'].device)[:, None] * angles.to(f['bend'].device)
-    return outlines.to(around.device)[f['label']] * (1 + f['bend'] @ torch.cat([around.cos(), around.sin()]))
+    return outlines.to(around.device)[f['label']] * (
+        1 + f['bend'] @ torch.cat([around.cos(), around.sin()]))
+
 
 def _frame(f):
     c, s, wide = f['rotation'].cos(), f['rotation'].sin(), f['stretch'].exp()
-    return torch.stack([c * wide, -s / wide, s * wide, c / wide], 1).view(-1, 2, 2) * f['scale'][:, None, None]
+    return (
+        torch.stack([c * wide, -s / wide, s * wide, c / wide], 1).view(-1, 2, 2)
+        * f['scale'][:, None, None]
+    )
 
 # %% ../../nbs/lib/worlds/objects.ipynb #4bb87b64
 def _box(f):
     points = _radius(f)[:, None] * torch.stack([angles.sin(), -angles.cos()])
     x, y, radius = holes[f['label']][..., None].unbind(1)
-    there = ((points[:, 0] - x).square() + (points[:, 1] - y).square() > radius * radius.abs())[:, None]
+    away = (points[:, 0] - x).square() + (points[:, 1] - y).square()
+    there = (away > radius * radius.abs())[:, None]
     points = f['centre'][..., None] + _frame(f) @ points
-    return torch.cat([points.where(there, 9.).amin(2), points.where(there, -9.).amax(2)], 1).clamp(0, 1)
+    return torch.cat(
+        [points.where(there, 9.0).amin(2), points.where(there, -9.0).amax(2)], 1).clamp(0, 1)
 
 # %% ../../nbs/lib/worlds/objects.ipynb #a0592c89
 def _grid(size, device): return (torch.arange(size, device=device) + .5) / size
@@ -77,12 +89,19 @@ def _silhouette(f, size):
     radius, away = _radius(f), _grid(size, f['bend'].device) - f['centre'][..., None]
     m = torch.linalg.inv(_frame(f))[..., None, None]
     u, v = (m[:, i, 0] * away[:, 0, None] + m[:, i, 1] * away[:, 1, :, None] for i in (0, 1))
-    i = (torch.atan2(u, -v) * (n_angles / math.tau) + n_angles / 2).long().clamp_max(n_angles - 1).flatten(1)
+    i = (torch.atan2(u, -v) * (n_angles / math.tau) + n_angles / 2).long()
+    i = i.clamp_max(n_angles - 1).flatten(1)
     slope = (radius.roll(-1, 1) - radius.roll(1, 1)) * (n_angles / 2 / math.tau) / radius
-    outline, upright = (table.gather(1, i).view_as(u) for table in (radius, (1 + slope.square()).rsqrt().clamp_min(.5)))
-    r2, (x, y, hole) = u.square() + v.square(), holes.to(u.device)[f['label']][..., None, None].unbind(1)
-    inside = ((outline - r2.sqrt()) * upright).minimum(((u - x).square() + (v - y).square()).sqrt() - hole)
-    return (inside * (f['scale'].view(-1, 1, 1) / _soft(f, size))).sigmoid(), 1 - r2 / outline.square()
+    outline, upright = (
+        table.gather(1, i).view_as(u)
+        for table in (radius, (1 + slope.square()).rsqrt().clamp_min(0.5))
+    )
+    r2 = u.square() + v.square()
+    x, y, hole = holes.to(u.device)[f['label']][..., None, None].unbind(1)
+    inside = ((outline - r2.sqrt()) * upright).minimum(
+        ((u - x).square() + (v - y).square()).sqrt() - hole)
+    inside = inside * (f['scale'].view(-1, 1, 1) / _soft(f, size))
+    return inside.sigmoid(), 1 - r2 / outline.square()
 
 # %% ../../nbs/lib/worlds/objects.ipynb #88cc2b54
 textures = dict(
@@ -95,17 +114,26 @@ def _sample_texture(n, g):
     turn, length = between(g, 0, math.pi, n, 2), between(g, .1, .28, n, 2)
     return dict(
         texture=torch.randint(len(textures), (n, 2), generator=g), crisp=between(g, 1.5, 8, n, 2),
-        wave=torch.stack([turn.cos(), turn.sin()], -1) * (math.tau / length)[..., None], phase=between(g, 0, math.tau, n, 2, 2))
+        wave=torch.stack([turn.cos(), turn.sin()], -1) * (math.tau / length)[..., None],
+        phase=between(g, 0, math.tau, n, 2, 2))
+
 
 def _wave(x, y, phase):
-    return torch.stack([y.cos(), y.sin()], -1) @ torch.stack([(x + phase).sin(), (x + phase).cos()], -2)
+    rows = torch.stack([y.cos(), y.sin()], -1)
+    return rows @ torch.stack([(x + phase).sin(), (x + phase).cos()], -2)
+
 
 def _pattern(f, noise, size):
     t = _grid(size, noise.device) - .5
     x, y = (k[..., None] * t for k in f['wave'].unbind(-1))
-    p, q = (_wave(*axes, phase) for axes, phase in zip(((x, y), (-y, x)), f['phase'][..., None].unbind(2)))
-    a, b, ab, cloud, slope, bias = (f['crisp'][..., None] * recipes.to(t.device)[f['texture']])[..., None, None].unbind(2)
-    return (a * p + b * q + ab * (p * q) + cloud * noise + slope / 4 * x[:, :, None] + (slope / 4 * y[..., None] + bias)).sigmoid()
+    p, q = (
+        _wave(*axes, phase)
+        for axes, phase in zip(((x, y), (-y, x)), f['phase'][..., None].unbind(2))
+    )
+    recipe = f['crisp'][..., None] * recipes.to(t.device)[f['texture']]
+    a, b, ab, cloud, slope, bias = recipe[..., None, None].unbind(2)
+    waves = a * p + b * q + ab * (p * q) + cloud * noise
+    return (waves + slope / 4 * x[:, :, None] + (slope / 4 * y[..., None] + bias)).sigmoid()
 
 # %% ../../nbs/lib/worlds/objects.ipynb #65d407a2
 def fractal(waves:torch.Tensor, # …×48×48, standard normal
@@ -116,17 +144,24 @@ def fractal(waves:torch.Tensor, # …×48×48, standard normal
     k = torch.arange(waves.shape[-1] // 2, device=waves.device) / 2
     turn = math.tau * k * _grid(size, k.device)[:, None]
     basis = torch.cat([turn.cos(), turn.sin()], 1)
-    amplitude = (k.square() + k[:, None].square()).sqrt().clamp_min(.5) ** -roughness[..., None, None]
+    frequency = (k.square() + k[:, None].square()).sqrt().clamp_min(.5)
+    amplitude = frequency ** -roughness[..., None, None]
     amplitude = 2 * amplitude / (4 * amplitude.square().sum((-1, -2), keepdim=True)).sqrt()
     return basis @ (waves * amplitude.repeat(*[1] * roughness.dim(), 2, 2)) @ basis.T
 
 # %% ../../nbs/lib/worlds/objects.ipynb #321cb0f3
 places = dict(
-    meadow='9fc4e4 7f9a4c 42602f c9b26a', forest='6f8a5a 4a4a2e 2c3f22 8d8155', beach='a9cbe0 d8c49a 5f8fa8 f0e6d0',
-    desert='d9c7a8 b98a5a 8a5a3a e8d8b8', town='b4bcc4 6e6c6a 8a5a48 d0c8bc', snow='c4d2e0 e8ecf0 6a7a88 48586a',
-    dusk='e09a6a 4a3a48 2a2838 c86a5a', room='d8ccb8 8a6444 5a6a78 b0a080', sea='b8ccd8 3f6478 2a4858 88a8b0',
-    rock='8c8a88 6a645c 48443e b0a89c', night='2a3448 1c2028 48505c 807058', autumn='c8ccc8 9a6a30 6a3a20 d0a040')
-palettes = torch.tensor([[list(bytes.fromhex(colour)) for colour in place.split()] for place in places.values()]) / 255
+    meadow='9fc4e4 7f9a4c 42602f c9b26a', forest='6f8a5a 4a4a2e 2c3f22 8d8155',
+    beach='a9cbe0 d8c49a 5f8fa8 f0e6d0', desert='d9c7a8 b98a5a 8a5a3a e8d8b8',
+    town='b4bcc4 6e6c6a 8a5a48 d0c8bc', snow='c4d2e0 e8ecf0 6a7a88 48586a',
+    dusk='e09a6a 4a3a48 2a2838 c86a5a', room='d8ccb8 8a6444 5a6a78 b0a080',
+    sea='b8ccd8 3f6478 2a4858 88a8b0', rock='8c8a88 6a645c 48443e b0a89c',
+    night='2a3448 1c2028 48505c 807058', autumn='c8ccc8 9a6a30 6a3a20 d0a040')
+palettes = (
+    torch.tensor(
+        [[list(bytes.fromhex(colour)) for colour in place.split()] for place in places.values()])
+    / 255
+)
 
 # %% ../../nbs/lib/worlds/objects.ipynb #0343273c
 def _sample_colours(n, g):
@@ -134,39 +169,57 @@ def _sample_colours(n, g):
     scenery = palettes[place] + torch.randn(n, 4, 3, generator=g) * .05
     paints = (between(g, .05, .95, n, 5, 1) + torch.randn(n, 5, 3, generator=g) * .15).clamp(0, 1)
     away = torch.cdist(paints, scenery).amin(2).topk(2).indices
-    props = scenery[:, 2:].repeat(1, 2, 1) + torch.randn(n, 4, 3, generator=g) * torch.tensor([.15, .06, .12])
+    props = scenery[:, 2:].repeat(1, 2, 1) + torch.randn(n, 4, 3, generator=g) * torch.tensor(
+        [0.15, 0.06, 0.12])
     return dict(place=place, scenery=scenery.clamp(0, 1), props_paint=props.clamp(0, 1),
                 paints=paints.gather(1, away[..., None].expand(n, 2, 3)))
 
 # %% ../../nbs/lib/worlds/objects.ipynb #897ce261
 def _sample_props(n, g):
-    return dict(props=torch.cat([between(g, 0, 1, n, 4, 2), .04 * 8 ** torch.rand(n, 4, 2, generator=g)], 2),
-                props_power=2 * 4 ** torch.rand(n, 4, generator=g), props_blur=.008 * 8 ** torch.rand(n, 4, generator=g),
-                props_shown=chance(g, .6, n, 4))
+    return dict(
+        props=torch.cat(
+            [between(g, 0, 1, n, 4, 2), 0.04 * 8 ** torch.rand(n, 4, 2, generator=g)], 2),
+        props_power=2 * 4 ** torch.rand(n, 4, generator=g),
+        props_blur=0.008 * 8 ** torch.rand(n, 4, generator=g),
+        props_shown=chance(g, 0.6, n, 4),
+    )
 
 def _props(f, size):
     centre, half = f['props'][..., None].split(2, 2)
     power = f['props_power'][..., None]
     x, y = ((_grid(size, half.device) - centre) / half).abs().pow(power[..., None]).unbind(2)
-    steep = half.amin((2, 3))[..., None] * f['props_shown'][..., None] / power / f['props_blur'][..., None]
-    return ((1 - x)[:, :, None] * steep[..., None] - (y * steep)[..., None]).sigmoid() * f['props_shown'][..., None, None]
+    steep = (
+        half.amin((2, 3))[..., None]
+        * f['props_shown'][..., None]
+        / power
+        / f['props_blur'][..., None]
+    )
+    return ((1 - x)[:, :, None] * steep[..., None] - (y * steep)[..., None]).sigmoid() * f[
+        'props_shown'][..., None, None]
 
 # %% ../../nbs/lib/worlds/objects.ipynb #b6675f9b
 def _sample_ground(n, g):
     return dict(
-        horizon=between(g, .2, .8, n).where(chance(g, .65, n), -9.), tilt=torch.randn(n, generator=g) * .1,
-        hills=.12 * torch.rand(n, generator=g)**2, growth=between(g, -.2, 1.6, n), growth_edge=.04 * 10 ** torch.rand(n, generator=g),
-        roughness=between(g, .9, 1.8, n, 2), relief=.04 + .2 * torch.rand(n, generator=g)**1.5)
+        horizon=between(g, 0.2, 0.8, n).where(chance(g, 0.65, n), -9.0),
+        tilt=torch.randn(n, generator=g) * 0.1, hills=0.12 * torch.rand(n, generator=g) ** 2,
+        growth=between(g, -0.2, 1.6, n), growth_edge=0.04 * 10 ** torch.rand(n, generator=g),
+        roughness=between(g, 0.9, 1.8, n, 2), relief=0.04 + 0.2 * torch.rand(n, generator=g) ** 1.5)
 
 def _background(f, noise, pattern, size):
-    each = lambda name: f[name].view(-1, 1, 1)
+    def each(name): return f[name].view(-1, 1, 1)
     t = _grid(size, noise.device)
-    ground = ((t[:, None] - each('horizon') - each('tilt') * (t - .5) - each('hills') * noise[:, 1]) / (2 * _soft(f, size))).sigmoid()
-    growth = ((noise[:, 1] - each('growth')) / each('growth_edge').clamp_min(4 / size)).sigmoid() * (1 - .6 * pattern[:, 1])
+    ground = (
+        (t[:, None] - each('horizon') - each('tilt') * (t - 0.5) - each('hills') * noise[:, 1])
+        / (2 * _soft(f, size))
+    ).sigmoid()
+    growth = (
+        (noise[:, 1] - each('growth')) / each('growth_edge').clamp_min(4 / size)
+    ).sigmoid() * (1 - 0.6 * pattern[:, 1])
     layers = [ground, growth, *_props(f, size).unbind(1)]
     colours = torch.cat([f['scenery'][:, 1:3], f['props_paint']], 1)
     photo = f['scenery'][:, 0, :, None, None]
-    for layer, colour in zip(layers, colours.unbind(1)): photo = photo.lerp(colour[..., None, None], layer[:, None])
+    for layer, colour in zip(layers, colours.unbind(1)):
+        photo = photo.lerp(colour[..., None, None], layer[:, None])
     return photo * (1 + each('relief') * noise[:, 0])[:, None]
 
 # %% ../../nbs/lib/worlds/objects.ipynb #330569dd
@@ -181,9 +234,10 @@ def _shadow(mask, f):
 def _sample_light(n, g):
     side = between(g, -1, 1, n)
     return dict(
-        light=torch.stack([side, -between(g, .2, 1, n)], 1), shading=between(g, .05, .4, n), round=between(g, 0, .6, n),
-        shadow=between(g, .1, .6, n), shadow_shift=between(g, .02, .08, n, 1) * torch.stack([-side, torch.ones(n)], 1),
-        shadow_blur=between(g, .02, .06, n), exposure=between(g, .8, 1.15, n))
+        light=torch.stack([side, -between(g, 0.2, 1, n)], 1), shading=between(g, 0.05, 0.4, n),
+        round=between(g, 0, 0.6, n), shadow=between(g, 0.1, 0.6, n),
+        shadow_shift=between(g, 0.02, 0.08, n, 1) * torch.stack([-side, torch.ones(n)], 1),
+        shadow_blur=between(g, 0.02, 0.06, n), exposure=between(g, 0.8, 1.15, n))
 
 def _lit(f, dome, size):
     slope = f['light'] * (f['shading'] / f['scale'])[:, None]
@@ -193,8 +247,11 @@ def _lit(f, dome, size):
 # %% ../../nbs/lib/worlds/objects.ipynb #1ed23224
 def _sample_objects(n, g):
     camera = dict(blur=.005 + .012 * torch.rand(n, generator=g)**2, grain=between(g, 0, .02, n))
-    samplers = _sample_pose, _sample_texture, _sample_colours, _sample_props, _sample_ground, _sample_light
-    for sample in samplers: camera |= sample(n, g)
+    samplers = (
+        _sample_pose, _sample_texture, _sample_colours, _sample_props, _sample_ground,
+        _sample_light)
+    for sample in samplers:
+        camera |= sample(n, g)
     return camera | dict(box=_box(camera))
 
 def _render_objects(f, size, g):
@@ -203,7 +260,8 @@ def _render_objects(f, size, g):
     pattern, (mask, dome) = _pattern(f, noise, size), _silhouette(f, size)
     a, b = f['paints'][..., None, None].unbind(1)
     thing = a.lerp(b, pattern[:, :1]) * _lit(f, dome, size)[:, None]
-    photo = (_background(f, noise, pattern, size) * (1 - _shadow(mask, f))[:, None]).lerp(thing, mask[:, None])
+    photo = (_background(f, noise, pattern, size) * (1 - _shadow(mask, f))[:, None]).lerp(
+        thing, mask[:, None])
     grain = torch.randn(n, 1, size, size, generator=g).to(device)
     return photo * f['exposure'].view(-1, 1, 1, 1) + f['grain'].view(-1, 1, 1, 1) * grain
 

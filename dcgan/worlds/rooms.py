@@ -9,7 +9,7 @@ __all__ = ['parts', 'kind_of', 'kinds', 'paints', 'views', 'Canvas', 'project', 
 import torch
 from fastcore.basics import patch
 
-from .digits import World, between, chance, worlds
+from .world import World, between, chance, worlds
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #6be0a56b
 parts = ('bed', 'window 1', 'window 2', 'lamp', 'door', 'picture', 'rug')
@@ -47,12 +47,19 @@ def cover(self:Canvas, low:torch.Tensor, # N×size, where the span of each colum
     middle, half = (low + high) / 2 / soft, (high - low) / 2 / soft
     strength = strength * (2 * half).clamp(0, 1)
     distance = ((self.t / soft).unsqueeze(3 - axis) - middle.unsqueeze(axis)).abs_()
-    return torch.sub((half + .5).unsqueeze(axis), distance, out=distance).clamp_(0, 1).mul_(strength.unsqueeze(axis))
+    return (
+        torch.sub((half + 0.5).unsqueeze(axis), distance, out=distance)
+        .clamp_(0, 1)
+        .mul_(strength.unsqueeze(axis))
+    )
+
 
 @patch
-def paint(self:Canvas, colour:torch.Tensor, # N×3, N×3×1×size (a colour a column) or N×3×size×1 (a colour a row)
-          cover:torch.Tensor, # N×size×size
-         ):
+def paint(
+    self: Canvas,
+    colour: torch.Tensor,  # N×3, N×3×1×size (a colour a column) or N×3×size×1 (a colour a row)
+    cover: torch.Tensor,  # N×size×size
+):
     "Mix in a colour"
     self.image.lerp_(colour if colour.dim() == 4 else colour[:, :, None, None], cover[:, None])
 
@@ -69,7 +76,10 @@ def corners(eye:torch.Tensor, # N×2, vanishing point
            )->torch.Tensor: # N×4: x0, y0, x1, y1 on the picture, clipped
     "The bounds of a box on the picture"
     s = box[:, None, 4:]
-    x, y = [project(eye[:, i, None, None], box[:, 2 * i:2 * i + 2, None], s).flatten(1) for i in (0, 1)]
+    x, y = [
+        project(eye[:, i, None, None], box[:, 2 * i : 2 * i + 2, None], s).flatten(1)
+        for i in (0, 1)
+    ]
     return torch.stack([x.amin(1), y.amin(1), x.amax(1), y.amax(1)], 1).clamp(0, 1)
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #cb352b2d
@@ -77,18 +87,21 @@ def _away(d): return torch.where(d < 0, d.clamp(max=-1e-3), d.clamp(min=1e-3))
 
 @patch
 def flat(self:Canvas, eye, box, y, shown, soft=None):
-    "Cover (N×size×size) of a box's horizontal face at height y; eye N×2, box N×6, y, shown and soft N"
+    "Cover (N×size×size) of a box's horizontal face; eye N×2, box N×6, y (height), shown, soft N"
     vx, vy, (x0, x1, _, _, far, near) = *eye.T[..., None], box.T[..., None]
     s = (self.t - vy) / _away(y[:, None] - vy)
     rows = self.span(project(vy, y[:, None], far)[:, 0], project(vy, y[:, None], near)[:, 0])
-    return self.cover(project(vx, x0, s), project(vx, x1, s), rows * (shown * (y > eye[:, 1]))[:, None], 2, soft)
+    return self.cover(
+        project(vx, x0, s), project(vx, x1, s), rows * (shown * (y > eye[:, 1]))[:, None], 2, soft)
+
 
 @patch
 def side(self:Canvas, eye, box, shown):
     "Cover (N×size×size) of the side of a box that faces the eye's axis"
     vx, vy, (x0, x1, y0, y1, far, near) = *eye.T[..., None], box.T[..., None]
     x = torch.where(x0 > vx, x0, x1)
-    s, ends = (self.t - vx) / _away(x - vx), torch.cat([project(vx, x, far), project(vx, x, near)], 1)
+    s, ends = (
+        (self.t - vx) / _away(x - vx), torch.cat([project(vx, x, far), project(vx, x, near)], 1))
     columns = self.span(ends.amin(1), ends.amax(1)) * shown[:, None] * ((x0 > vx) | (x1 < vx))
     return self.cover(project(vy, y0, s), project(vy, y1, s), columns, 1)
 
@@ -105,28 +118,44 @@ def box(self:Canvas, eye:torch.Tensor, # N×2, vanishing point
     "Paint a box: side, top, front"
     top = colour if top is None else top
     self.paint(colour * light[:, 2:], self.side(eye, box, shown))
-    self.paint((top * light[:, :1])[:, :, None, None] * pattern, self.flat(eye, box, box[:, 2], shown))
+    self.paint(
+        (top * light[:, :1])[:, :, None, None] * pattern, self.flat(eye, box, box[:, 2], shown))
     vx, vy, (x0, x1, y0, y1, _, s) = *eye.T, box.T
     columns = self.span(project(vx, x0, s), project(vx, x1, s)) * shown[:, None]
     low, high = [project(vy, y, s)[:, None].expand_as(columns) for y in (y0, y1)]
     fade = 1 - .3 * ((self.t - low) / (high - low).clamp_min(1e-3)).clamp(0, 1)
-    self.paint((colour * light[:, 1:2])[:, :, None, None] * fade[:, None, :, None], self.cover(low, high, columns, 1))
+    self.paint(
+        (colour * light[:, 1:2])[:, :, None, None] * fade[:, None, :, None],
+        self.cover(low, high, columns, 1))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #a52191b2
-paints = dict( # ranges of hue, saturation and value; one row is chosen
-    wall=['.08 .14 .03 .16 .82 .97', '.07 .13 .16 .4 .66 .9', '.5 .62 .06 .3 .6 .9', '.2 .4 .06 .25 .6 .85', '0 .05 .1 .3 .7 .9', '0 1 0 .06 .5 .95', '.0 1 .25 .5 .4 .75'],
-    floor=['.05 .08 .45 .65 .28 .6', '.06 .1 .35 .55 .5 .78', '.08 .12 .1 .25 .55 .8', '.55 .65 .03 .15 .4 .65'],
+paints = dict(  # ranges of hue, saturation and value; one row is chosen
+    wall=[
+        '.08 .14 .03 .16 .82 .97', '.07 .13 .16 .4 .66 .9', '.5 .62 .06 .3 .6 .9',
+        '.2 .4 .06 .25 .6 .85', '0 .05 .1 .3 .7 .9', '0 1 0 .06 .5 .95', '.0 1 .25 .5 .4 .75'],
+    floor=[
+        '.05 .08 .45 .65 .28 .6', '.06 .1 .35 .55 .5 .78', '.08 .12 .1 .25 .55 .8',
+        '.55 .65 .03 .15 .4 .65'],
     ceiling=['.1 .14 0 .08 .86 1'],
     trim=['.1 .14 0 .08 .85 1', '.1 .14 0 .08 .85 1', '.05 .08 .4 .6 .35 .6'],
-    wood=['.03 .06 .5 .7 .18 .38', '.05 .08 .5 .65 .4 .65', '.08 .11 .25 .45 .65 .85', '.1 .14 0 .08 .8 .95', '0 1 .05 .2 .25 .6'],
-    blanket=['0 1 0 .06 .85 1', '.55 .64 .25 .7 .35 .85', '.96 1.03 .4 .75 .4 .8', '.2 .42 .2 .5 .4 .8', '.07 .13 .15 .55 .55 .9', '.0 1 0 .12 .3 .7', '.7 .95 .15 .45 .45 .85'],
+    wood=[
+        '.03 .06 .5 .7 .18 .38', '.05 .08 .5 .65 .4 .65', '.08 .11 .25 .45 .65 .85',
+        '.1 .14 0 .08 .8 .95', '0 1 .05 .2 .25 .6'],
+    blanket=[
+        '0 1 0 .06 .85 1', '.55 .64 .25 .7 .35 .85', '.96 1.03 .4 .75 .4 .8', '.2 .42 .2 .5 .4 .8',
+        '.07 .13 .15 .55 .55 .9', '.0 1 0 .12 .3 .7', '.7 .95 .15 .45 .45 .85'],
     sheet=['.1 .14 0 .08 .88 1', '.55 .65 .03 .2 .8 .97', '.07 .12 .1 .25 .8 .95'],
     pillow=['.1 .14 0 .08 .85 1', '0 1 .1 .3 .7 .95', '0 1 .3 .7 .4 .85'],
-    curtain=['.09 .14 .02 .15 .8 1', '.05 .12 .2 .5 .55 .85', '.5 .65 .1 .45 .5 .85', '0 1 .2 .55 .4 .8'],
+    curtain=[
+        '.09 .14 .02 .15 .8 1', '.05 .12 .2 .5 .55 .85', '.5 .65 .1 .45 .5 .85',
+        '0 1 .2 .55 .4 .8'],
     door=['.1 .14 0 .08 .82 1', '.05 .08 .4 .65 .35 .6', '.06 .1 .3 .5 .6 .8'],
     rim=['.05 .1 .4 .7 .2 .45', '.1 .14 .3 .6 .6 .85', '0 1 0 .1 .05 .2', '0 1 0 .05 .85 1'],
-    rug=['0 .04 .3 .7 .4 .75', '.55 .65 .15 .55 .35 .8', '.08 .13 .08 .35 .6 .92', '0 1 .05 .2 .3 .85'],
-    shade=['.09 .14 .08 .3 .85 1', '0 .1 .3 .6 .55 .85', '0 1 0 .1 .8 1'])
+    rug=[
+        '0 .04 .3 .7 .4 .75', '.55 .65 .15 .55 .35 .8', '.08 .13 .08 .35 .6 .92',
+        '0 1 .05 .2 .3 .85'],
+    shade=['.09 .14 .08 .3 .85 1', '0 .1 .3 .6 .55 .85', '0 1 0 .1 .8 1'],
+)
 views = dict( # by day, at dusk, at night
     sky=['.55 .6 .15 .5 .9 1', '.6 .78 .2 .5 .4 .7', '.6 .68 .5 .8 .08 .2'],
     horizon=['.53 .6 0 .15 .97 1', '.02 .1 .3 .65 .8 1', '.58 .66 .4 .65 .15 .3'],
@@ -143,11 +172,16 @@ def hsv(h:torch.Tensor, # hue, 0 to 1, repeating
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #e683d355
 def _mix(rows, choice, g):
-    low, high = torch.tensor([[float(v) for v in row.split()] for row in rows])[choice].unflatten(1, (3, 2)).unbind(2)
+    low, high = (
+        torch.tensor([[float(v) for v in row.split()] for row in rows])[choice]
+        .unflatten(1, (3, 2))
+        .unbind(2)
+    )
     return low + (high - low) * torch.rand(len(choice), 3, generator=g)
 
 def _sample_paints(n, g, hour):
-    mixed = {k: _mix(rows, torch.randint(len(rows), (n,), generator=g), g) for k, rows in paints.items()}
+    mixed = {
+        k: _mix(rows, torch.randint(len(rows), (n,), generator=g), g) for k, rows in paints.items()}
     mixed |= {k: _mix(rows, hour, g) for k, rows in views.items()}
     for k in ('curtain', 'rug', 'pillow'):
         mixed[k][:, 0] = torch.where(chance(g, .55, n), mixed['blanket'][:, 0], mixed[k][:, 0])
@@ -159,16 +193,22 @@ def _sample_paints(n, g, hour):
 def _sample_camera(n, g):
     x0, x1 = between(g, -.12, .26, n), 1 - between(g, -.12, .26, n)
     y0, y1 = between(g, -.03, .17, n), between(g, .6, .74, n)
-    eye = torch.stack([x0 + (x1 - x0) * between(g, .25, .75, n), y0 + (y1 - y0) * between(g, .42, .6, n)], 1)
+    eye = torch.stack(
+        [x0 + (x1 - x0) * between(g, 0.25, 0.75, n), y0 + (y1 - y0) * between(g, 0.42, 0.6, n)], 1)
     hour = torch.bucketize(torch.rand(n, generator=g), torch.tensor([.68, .82]))
-    return dict(back=torch.stack([x0, x1, y0, y1], 1), eye=eye, hour=hour, soft=.024 * torch.rand(n, generator=g))
+    return dict(
+        back=torch.stack([x0, x1, y0, y1], 1), eye=eye, hour=hour,
+        soft=0.024 * torch.rand(n, generator=g))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #e9d59601
 def _sample_bed(n, g, back, eye):
     x0, x1, y0, y1 = back.T
-    wall, height, way = x1 - x0, y1 - y0, torch.randint(-6, 3, (n,), generator=g).clamp(0) # 0: back, 1: left, 2: right
+    wall, height, way = (
+        x1 - x0, y1 - y0,
+        torch.randint(-6, 3, (n,), generator=g).clamp(0))  # 0: back, 1: left, 2: right
     width = between(g, .33, .56, n) * wall
-    left = x0.clamp_min(.02) + (x1.clamp_max(.98) - x0.clamp_min(.02) - width) * torch.rand(n, generator=g)
+    left = x0.clamp_min(0.02) + (x1.clamp_max(0.98) - x0.clamp_min(0.02) - width) * torch.rand(
+        n, generator=g)
     far = torch.where(way == 0, 1, between(g, 1.04, 1.2, n))
     near = far * torch.where(way == 0, between(g, 1.45, 2.3, n), between(g, 1.3, 1.6, n))
     middle, long = (far + near) / 2, between(g, .42, .6, n) * wall
@@ -176,35 +216,57 @@ def _sample_bed(n, g, back, eye):
     left = torch.where(way == 2, x1.minimum(eye[:, 0] + (.95 - eye[:, 0]) / middle) - long, left)
     right = left + torch.where(way == 0, width, long)
     top = y1 - between(g, .15, .23, n) * height
-    return dict(way=way, bed_box=torch.stack([left, right, top, y1, far, near], 1)) | _sample_bedding(n, g, left, right, top, y1, far, near, height, way)
+    return dict(
+        way=way, bed_box=torch.stack([left, right, top, y1, far, near], 1)
+    ) | _sample_bedding(n, g, left, right, top, y1, far, near, height, way)
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #01c4a7fd
 def _sample_bedding(n, g, left, right, top, floor, far, near, height, way):
-    start, hang, rise = between(g, .25, .5, n), top + (floor - top) * between(g, .35, .95, n), floor - between(g, .28, .42, n) * height
+    start, hang, rise = (
+        between(g, 0.25, 0.5, n), top + (floor - top) * between(g, 0.35, 0.95, n),
+        floor - between(g, 0.28, 0.42, n) * height)
+
     def along(a, b): # the bed from share a to share b of its length, counted from its head
         long = right - left
         x0 = torch.where(way == 1, left + a * long, torch.where(way == 2, right - b * long, left))
         x1 = torch.where(way == 1, left + b * long, torch.where(way == 2, right - a * long, right))
-        s0, s1 = [torch.where(way == 0, 1 / (1 / far + t * (1 / near - 1 / far)), s) for t, s in ((a, far), (b, near))]
+        s0, s1 = [
+            torch.where(way == 0, 1 / (1 / far + t * (1 / near - 1 / far)), s)
+            for t, s in ((a, far), (b, near))
+        ]
         return x0, x1, s0, s1
     x0, x1, s0, s1 = along(start, torch.tensor(1.01))
     c0, c1, k0, k1 = along(start - between(g, .03, .12, n), start)
     h0, h1, r0, r1 = along(torch.tensor(-.05), torch.tensor(.0))
     edge = torch.where(way == 0, .008, 0)
     p0, p1, q0, q1 = along(torch.tensor(.04), torch.tensor(.2))
-    return dict(blanket_box=torch.stack([x0 - edge, x1 + edge, top - .004, hang, s0, s1 * 1.004], 1),
-                fold_box=torch.stack([c0 - edge, c1 + edge, top - .006, hang - .2 * (hang - top), k0, k1], 1),
-                head_box=torch.stack([h0 - edge, h1 + edge, rise, floor, r0.clamp_min(1), r1.clamp_min(1.02)], 1),
-                pillow_box=torch.stack([p0, p1, top, top, q0, q1], 1), pillow_size=between(g, .11, .16, n) * height)
+    return dict(
+        blanket_box=torch.stack([x0 - edge, x1 + edge, top - 0.004, hang, s0, s1 * 1.004], 1),
+        fold_box=torch.stack(
+            [c0 - edge, c1 + edge, top - 0.006, hang - 0.2 * (hang - top), k0, k1], 1),
+        head_box=torch.stack(
+            [h0 - edge, h1 + edge, rise, floor, r0.clamp_min(1), r1.clamp_min(1.02)], 1),
+        pillow_box=torch.stack([p0, p1, top, top, q0, q1], 1),
+        pillow_size=between(g, 0.11, 0.16, n) * height,
+    )
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #0fb86f8f
 def _sample_slots(n, g, back, bed_box, way, n_windows):
     x0, x1 = back[:, 0].clamp_min(0), back[:, 1].clamp_max(1)
-    cut = x0[:, None] + (x1 - x0)[:, None] * torch.stack([between(g, .24, .4, n), between(g, .6, .76, n)], 1)
+    cut = x0[:, None] + (x1 - x0)[:, None] * torch.stack(
+        [between(g, 0.24, 0.4, n), between(g, 0.6, 0.76, n)], 1)
     ends = torch.stack([x0 * 0, x0, *cut.T, x1, x0 * 0 + 1], 1)
     slot = torch.stack([ends[:, :-1], ends[:, 1:]], 2)
-    wish = torch.rand(n, 5, generator=g) + torch.tensor([0, .4, .4, .4, 0]) - 9 * (slot[..., 1] - slot[..., 0] < .11)
-    behind = (way == 0)[:, None] & (slot[..., 1] > bed_box[:, :1] + .03) & (slot[..., 0] < bed_box[:, 1:2] - .03)
+    wish = (
+        torch.rand(n, 5, generator=g)
+        + torch.tensor([0, 0.4, 0.4, 0.4, 0])
+        - 9 * (slot[..., 1] - slot[..., 0] < 0.11)
+    )
+    behind = (
+        (way == 0)[:, None]
+        & (slot[..., 1] > bed_box[:, :1] + 0.03)
+        & (slot[..., 0] < bed_box[:, 1:2] - 0.03)
+    )
     door = (torch.rand(n, 5, generator=g) - 9 * behind - 9 * (wish < -1)).max(1)
     has_door = chance(g, .5, n) & (door.values > 0) & ((wish > -1).sum(1) > n_windows)
     best = (wish - 9 * (has_door[:, None] & (torch.arange(5) == door.indices[:, None]))).topk(3, 1)
@@ -212,7 +274,12 @@ def _sample_slots(n, g, back, bed_box, way, n_windows):
     left = torch.where(n_windows == 2, first.minimum(second), first)
     picture = best.indices.gather(1, n_windows[:, None])[:, 0]
     place = torch.stack([left, first.maximum(second), door.indices, picture], 1)
-    can = torch.stack([n_windows > 0, n_windows > 1, has_door, (best.values.gather(1, n_windows[:, None])[:, 0] > -1) & chance(g, .7, n)], 1)
+    can = torch.stack(
+        [
+            n_windows > 0, n_windows > 1, has_door,
+            (best.values.gather(1, n_windows[:, None])[:, 0] > -1) & chance(g, 0.7, n)],
+        1,
+    )
     return slot.gather(1, place[..., None].expand(-1, -1, 2)), can
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #92ac0ffc
@@ -220,15 +287,23 @@ def _sample_hung(n, g, back, slot, curtained):
     (y0, y1), width = back[:, 2:].T, slot[..., 1] - slot[..., 0]
     height = y1 - y0
     take = width * between(g, .72, .96, n, 4)
-    take[:, 2:] = take[:, 2:].minimum(torch.stack([between(g, .16, .22, n), between(g, .09, .22, n)], 1))
+    take[:, 2:] = take[:, 2:].minimum(
+        torch.stack([between(g, 0.16, 0.22, n), between(g, 0.09, 0.22, n)], 1))
     x0 = slot[..., 0] + (width - take) * between(g, .25, .75, n, 4)
     top = torch.stack([between(g, .07, .2, n), between(g, .14, .26, n), between(g, .15, .26, n)], 1)
     low = torch.stack([between(g, .54, .68, n), torch.ones(n), between(g, .42, .56, n)], 1)
     y = (y0[:, None, None] + height[:, None, None] * torch.stack([top, low], 2))[:, [0, 0, 1, 2]]
     drape = curtained[:, None] * take[:, :2] * between(g, .14, .24, n, 1)
-    return dict(hung_x=torch.stack([x0, x0 + take], 2), hung_y=y, drape=drape,
-                fall=curtained * height * between(g, .02, .16, n), frame=between(g, .008, .022, n),
-                bars=torch.randint(1, 4, (n,), generator=g), rail=torch.stack([between(g, .3, .55, n) + 2 * chance(g, .4, n), between(g, .4, .6, n)], 1))
+    return dict(
+        hung_x=torch.stack([x0, x0 + take], 2),
+        hung_y=y,
+        drape=drape,
+        fall=curtained * height * between(g, 0.02, 0.16, n),
+        frame=between(g, 0.008, 0.022, n),
+        bars=torch.randint(1, 4, (n,), generator=g),
+        rail=torch.stack(
+            [between(g, 0.3, 0.55, n) + 2 * chance(g, 0.4, n), between(g, 0.4, 0.6, n)], 1),
+    )
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #fc1442b4
 def _sample_lamp(n, g, f):
@@ -236,14 +311,32 @@ def _sample_lamp(n, g, f):
     height, left, right = y1 - y0, f['bed_box'][:, 0], f['bed_box'][:, 1]
     gap = between(g, .04, .08, n)
     x = torch.where(left - x0.clamp_min(0) > x1.clamp_max(1) - right, left - gap, right + gap)
-    kind = torch.where(f['way'] == 0, torch.randint(3, (n,), generator=g), torch.randint(1, 3, (n,), generator=g)) # table, floor, ceiling
+    kind = torch.where(
+        f['way'] == 0, torch.randint(3, (n,), generator=g), torch.randint(1, 3, (n,), generator=g)
+    )  # table, floor, ceiling
     kind = torch.where((kind == 0) & ((x < .04) | (x > .96)), 2, kind)
-    x = torch.where(kind == 0, x, torch.where(kind == 1, x0.clamp_min(0) + .05 + between(g, 0, 1, n) * (x1.clamp_max(1) - x0.clamp_min(0) - .1), between(g, .3, .7, n)))
-    share = lambda *by_kind: (y0 + height * torch.stack(by_kind, 1).gather(1, kind[:, None])[:, 0])
+    x = torch.where(
+        kind == 0,
+        x,
+        torch.where(
+            kind == 1,
+            x0.clamp_min(0)
+            + 0.05
+            + between(g, 0, 1, n) * (x1.clamp_max(1) - x0.clamp_min(0) - 0.1),
+            between(g, 0.3, 0.7, n),
+        ),
+    )
+
+    def share(*by_kind):
+        return y0 + height * torch.stack(by_kind, 1).gather(1, kind[:, None])[:, 0]
+
     table, size = between(g, .76, .84, n), between(g, .8, 1.25, n)
     middle = share(table - .17 * size, between(g, .38, .5, n), between(g, .16, .3, n))
-    return dict(lamp_kind=kind, lamp_x=x, lamp_y=middle, lamp_foot=share(table, between(g, 1., 1.03, n), torch.full((n,), -.03)),
-                lamp_size=height * size * .07, lamp_slope=between(g, .4, 1, n), lit=chance(g, .3, n) | (chance(g, .85, n) & (f['hour'] > 0)))
+    return dict(
+        lamp_kind=kind, lamp_x=x, lamp_y=middle,
+        lamp_foot=share(table, between(g, 1.0, 1.03, n), torch.full((n,), -0.03)),
+        lamp_size=height * size * 0.07, lamp_slope=between(g, 0.4, 1, n),
+        lit=chance(g, 0.3, n) | (chance(g, 0.85, n) & (f['hour'] > 0)))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #dbb16701
 def _sample_chest(n, g, f):
@@ -254,9 +347,22 @@ def _sample_chest(n, g, f):
     x = torch.where(at_left, a, right + .3 * wide)
     has = (wide > .16) & (f['way'] == 0) & (f['lamp_kind'] > 0) & chance(g, .6, n)
     tall = (y1 - y0) * between(g, .2, .36, n)
-    return dict(chest=has, chest_box=torch.stack([x, x + wide * between(g, .45, .7, n), y1 - tall, y1, x * 0 + 1, between(g, 1.08, 1.2, n)], 1),
-                sun_box=torch.stack([x0 + (x1 - x0) * between(g, .1, .4, n), x1 - (x1 - x0) * between(g, .1, .4, n), y1, y1, between(g, 1.15, 1.5, n), between(g, 1.6, 2.4, n)], 1),
-                sun=between(g, .1, .5, n) * chance(g, .5, n) * (f['hour'] == 0))
+    return dict(
+        chest=has,
+        chest_box=torch.stack(
+            [
+                x, x + wide * between(g, 0.45, 0.7, n), y1 - tall, y1, x * 0 + 1,
+                between(g, 1.08, 1.2, n)],
+            1,
+        ),
+        sun_box=torch.stack(
+            [
+                x0 + (x1 - x0) * between(g, 0.1, 0.4, n), x1 - (x1 - x0) * between(g, 0.1, 0.4, n),
+                y1, y1, between(g, 1.15, 1.5, n), between(g, 1.6, 2.4, n)],
+            1,
+        ),
+        sun=between(g, 0.1, 0.5, n) * chance(g, 0.5, n) * (f['hour'] == 0),
+    )
 
 def _sample_rug(n, g, f):
     x0, x1, _, y1, far, near = f['bed_box'].T
@@ -272,28 +378,55 @@ def _scale_at(x, f): # of the wall that is seen in column x: 1 at the back, more
 def _bounds(f):
     x = f['hung_x'].flatten(1)
     s, vy = _scale_at(x, f).unflatten(1, (4, 2)), f['eye'][:, 1, None, None]
-    low = f['hung_y'][..., 1] + torch.cat([f['fall'][:, None].expand(-1, 2), torch.zeros_like(f['drape'])], 1)
+    low = f['hung_y'][..., 1] + torch.cat(
+        [f['fall'][:, None].expand(-1, 2), torch.zeros_like(f['drape'])], 1)
     y0, y1 = project(vy, f['hung_y'][..., :1], s).amin(2), project(vy, low[..., None], s).amax(2)
     hung = torch.stack([f['hung_x'][..., 0], y0, f['hung_x'][..., 1], y1], 2).clamp(0, 1)
     bed, head = corners(f['eye'], f['bed_box']), corners(f['eye'], f['head_box'])
     bed = torch.cat([bed[:, :2].minimum(head[:, :2]), bed[:, 2:].maximum(head[:, 2:])], 1)
-    r, y = 1.3 * f['lamp_size'], torch.stack([f['lamp_y'] - f['lamp_size'], f['lamp_y'] + f['lamp_size'], f['lamp_foot']], 1)
+    r, y = (
+        1.3 * f['lamp_size'],
+        torch.stack(
+            [f['lamp_y'] - f['lamp_size'], f['lamp_y'] + f['lamp_size'], f['lamp_foot']], 1),
+    )
     lamp = torch.stack([f['lamp_x'] - r, y.amin(1), f['lamp_x'] + r, y.amax(1)], 1).clamp(0, 1)
-    return torch.stack([bed, hung[:, 0], hung[:, 1], lamp, hung[:, 2], hung[:, 3], corners(f['eye'], f['rug_box'])], 1)
+    return torch.stack(
+        [
+            bed, hung[:, 0], hung[:, 1], lamp, hung[:, 2], hung[:, 3],
+            corners(f['eye'], f['rug_box'])],
+        1,
+    )
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #b9aa90d0
 def _sample_light(n, g, f):
-    night, tint = (f['hour'] == 2).float(), between(g, -.1, .1, n) + .05 * (f['hour'] == 1) + .08 * (f['hour'] == 2) * f['lit']
-    exposure = between(g, .76, 1.03, n) - .25 * night + .1 * night * f['lit'] - .08 * (f['hour'] == 1)
+    night, tint = (
+        (f['hour'] == 2).float(),
+        between(g, -0.1, 0.1, n) + 0.05 * (f['hour'] == 1) + 0.08 * (f['hour'] == 2) * f['lit'])
+    exposure = (
+        between(g, 0.76, 1.03, n) - 0.25 * night + 0.1 * night * f['lit'] - 0.08 * (f['hour'] == 1))
     warmth = torch.stack([1 + tint, 1 + .15 * tint, 1 - tint], 1) * exposure[:, None]
-    return dict(warmth=warmth, slope=between(g, -.35, .35, n, 2), corner=between(g, .05, .3, n), faces=torch.stack([between(g, .92, 1.08, n), between(g, .7, .95, n), between(g, .55, .85, n)], 1),
-                walls=between(g, .72, 1.05, n, 2), glow=between(g, .06, .26, n) * (1 - night) , lamp_glow=between(g, .2, .5, n))
+    return dict(
+        warmth=warmth,
+        slope=between(g, -0.35, 0.35, n, 2),
+        corner=between(g, 0.05, 0.3, n),
+        faces=torch.stack(
+            [between(g, 0.92, 1.08, n), between(g, 0.7, 0.95, n), between(g, 0.55, 0.85, n)], 1),
+        walls=between(g, 0.72, 1.05, n, 2),
+        glow=between(g, 0.06, 0.26, n) * (1 - night),
+        lamp_glow=between(g, 0.2, 0.5, n),
+    )
 
 def _sample_pattern(n, g):
-    sometimes = lambda p, low, high: chance(g, p, n) * between(g, low, high, n)
-    return dict(stripes=sometimes(.25, .03, .12), stripe_pitch=between(g, 60, 220, n), planks=sometimes(.6, .03, .1), plank_pitch=between(g, 20, 60, n),
-                quilt=sometimes(.4, .05, .25), quilt_pitch=between(g, 30, 90, n), folds=between(g, .06, .2, n), fold_pitch=between(g, 120, 300, n),
-                sill=between(g, .4, .8, n, 4), skyline=between(g, .02, .12, n, 4), wave=between(g, 15, 45, n, 4), phase=between(g, 0, 6.3, n, 4), built=chance(g, .4, n, 4), border=between(g, .008, .03, n), pillows=chance(g, .9, n), folded=chance(g, .6, n))
+    def sometimes(p, low, high): return chance(g, p, n) * between(g, low, high, n)
+
+    return dict(
+        stripes=sometimes(0.25, 0.03, 0.12), stripe_pitch=between(g, 60, 220, n),
+        planks=sometimes(0.6, 0.03, 0.1), plank_pitch=between(g, 20, 60, n),
+        quilt=sometimes(0.4, 0.05, 0.25), quilt_pitch=between(g, 30, 90, n),
+        folds=between(g, 0.06, 0.2, n), fold_pitch=between(g, 120, 300, n),
+        sill=between(g, 0.4, 0.8, n, 4), skyline=between(g, 0.02, 0.12, n, 4),
+        wave=between(g, 15, 45, n, 4), phase=between(g, 0, 6.3, n, 4), built=chance(g, 0.4, n, 4),
+        border=between(g, 0.008, 0.03, n), pillows=chance(g, 0.9, n), folded=chance(g, 0.6, n))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #550cb386
 def _sample_rooms(n, g):
@@ -305,7 +438,9 @@ def _sample_rooms(n, g):
     f |= _sample_lamp(n, g, f) | _sample_rug(n, g, f)
     f |= _sample_chest(n, g, f)
     f |= _sample_light(n, g, f) | _sample_pattern(n, g) | _sample_paints(n, g, f['hour'])
-    present = torch.stack([chance(g, .97, n), *can[:, :2].T, chance(g, .65, n), *can[:, 2:].T, chance(g, .5, n)], 1)
+    present = torch.stack(
+        [chance(g, 0.97, n), *can[:, :2].T, chance(g, 0.65, n), *can[:, 2:].T, chance(g, 0.5, n)], 1
+    )
     return f | dict(label=label, present=present, boxes=_bounds(f) * present[..., None])
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #e58888cd
@@ -315,17 +450,27 @@ def _paint_shell(canvas, f):
     t, (x0, x1, y0, y1), (vx, vy) = canvas.t, f['back'].T[..., None], f['eye'].T[..., None]
     s = ((t - vy) / _away(y1 - vy)).clamp_min(.3)
     planks = 1 + _each(f['planks']) * (_each(f['plank_pitch']) / s).sin()
-    edge = lambda d: 1 - _each(f['corner']) * (-d.abs() / .06).exp()
-    floor, ceiling = [(f[k][..., None] * v[:, None])[..., None] for k, v in (('floor', planks * edge(t - y1)), ('ceiling', edge(t - y0)))]
-    canvas.image.copy_(torch.where((t > vy)[:, None, :, None], floor, ceiling).expand_as(canvas.image))
+    def edge(d): return 1 - _each(f['corner']) * (-d.abs() / .06).exp()
+
+    floor, ceiling = [
+        (f[k][..., None] * v[:, None])[..., None]
+        for k, v in (('floor', planks * edge(t - y1)), ('ceiling', edge(t - y0)))
+    ]
+    canvas.image.copy_(
+        torch.where((t > vy)[:, None, :, None], floor, ceiling).expand_as(canvas.image))
     left, right = [canvas.span(*ends)[:, 0] for ends in ((x0 - 9, x0), (x1, x1 + 9))]
-    light = (1 + left * (f['walls'][:, :1] - 1) + right * (f['walls'][:, 1:] - 1)) * edge(t - x0) * edge(t - x1)
+    light = (
+        (1 + left * (f['walls'][:, :1] - 1) + right * (f['walls'][:, 1:] - 1))
+        * edge(t - x0)
+        * edge(t - x1)
+    )
     f['s'] = _scale_at(t, f)
     paper = 1 + _each(f['stripes']) * (_each(f['stripe_pitch']) / f['s'] * (t - vx)).sin()
     low, high, all_ = project(vy, y0, f['s']), project(vy, y1, f['s']), torch.ones_like(f['s'])
-    columns = lambda colour, light: (colour[..., None] * light[:, None])[:, :, None]
+    def columns(colour, light): return (colour[..., None] * light[:, None])[:, :, None]
     canvas.paint(columns(f['wall'], light * paper), canvas.cover(low, high, all_, 1))
-    canvas.paint(columns(f['trim'], light), canvas.cover(project(vy, y1 - .018, f['s']), high, all_, 1))
+    canvas.paint(
+        columns(f['trim'], light), canvas.cover(project(vy, y1 - 0.018, f['s']), high, all_, 1))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #d1a954f1
 def _hung_columns(canvas, f):
@@ -337,7 +482,7 @@ def _hung_columns(canvas, f):
     f['inner'] = canvas.span(x0 + edge, x1 - edge) * shown[..., None]
     whole = canvas.span(x0, x1) * shown[..., None]
     f['which'] = whole.argmax(1)
-    look = lambda v: v.gather(1, f['which']) # N×4 → N×size
+    def look(v): return v.gather(1, f['which']) # N×4 → N×size
     u = (canvas.t - look(x0 + edge)) / look(x1 - x0 - 2 * edge)
     return look, u, {k: f[k].amax(1) for k in ('outer', 'inner')}
 
@@ -348,18 +493,25 @@ def _colours(f, names):
 # %% ../../nbs/lib/worlds/rooms.ipynb #8061a8fb
 def _paint_hung(canvas, f):
     look, u, on = _hung_columns(canvas, f)
-    wall = lambda y: project(f['eye'][:, 1:], y, f['s'])
+    def wall(y): return project(f['eye'][:, 1:], y, f['s'])
     top, low, frame = look(f['hung_y'][..., 0]), look(f['hung_y'][..., 1]), _each(f['frame'])
-    canvas.paint(_colours(f, ('trim', 'trim', 'trim', 'rim')), canvas.cover(wall(top), wall(low), on['outer'], 1))
+    canvas.paint(
+        _colours(f, ('trim', 'trim', 'trim', 'rim')),
+        canvas.cover(wall(top), wall(low), on['outer'], 1))
     a, b = wall(top + frame), wall(low - frame)
     pane = canvas.cover(a, b, on['inner'], 1)
     canvas.paint(_colours(f, ('sky', 'sky', 'door', 'sheet')), pane)
     down = ((canvas.t[:, None] - a[:, None]) / (b - a)[:, None]).clamp_(0, 1).mul_(pane)
     canvas.paint(_colours(f, ('horizon', 'horizon', 'door', 'rug')), down)
-    waves = ((_away(look(f['wave'])) * canvas.t + look(f['phase'])).sin() + .5 * (look(f['wave']) * 2.7 * canvas.t).sin())
+    waves = (_away(look(f['wave'])) * canvas.t + look(f['phase'])).sin() + 0.5 * (
+        look(f['wave']) * 2.7 * canvas.t).sin()
     waves = torch.where(look(f['built'].float()) > 0, (2 * waves).round() / 1.5, waves)
     line = a + (b - a) * (look(f['sill']) + look(f['skyline']) * waves)
-    land = ((canvas.t[:, None] - line[:, None]) / canvas.soft[:, None, None] + .5).clamp_(0, 1).mul_(pane)
+    land = (
+        ((canvas.t[:, None] - line[:, None]) / canvas.soft[:, None, None] + 0.5)
+        .clamp_(0, 1)
+        .mul_(pane)
+    )
     canvas.paint(_colours(f, ('land', 'land', 'door', 'blanket')), land)
     _paint_bars(canvas, f, look, u, on, a, b)
     _paint_curtains(canvas, f, look, wall)
@@ -374,7 +526,11 @@ def _paint_bars(canvas, f, look, u, on, a, b):
     thick = .007 * f['s']
     across = upright < .2
     low, high = torch.where(across, middle - thick, a), torch.where(across, middle + thick, b)
-    strength = torch.where(across, (middle < b) * (glass | door), upright) * on['inner'] * torch.where(door, .3, 1)
+    strength = (
+        torch.where(across, (middle < b) * (glass | door), upright)
+        * on['inner']
+        * torch.where(door, 0.3, 1)
+    )
     canvas.paint(_colours(f, ('trim', 'trim', 'wood', 'rim')), canvas.cover(low, high, strength, 1))
 
 def _paint_curtains(canvas, f, look, wall):
@@ -383,20 +539,25 @@ def _paint_curtains(canvas, f, look, wall):
     cloth = (cloth * f['present'][:, 1:3, None]).amax(1).clamp(0, 1)
     folds = 1 + _each(f['folds']) * (_each(f['fold_pitch']) * canvas.t).sin()
     top, low = look(f['hung_y'][..., 0]), look(f['hung_y'][..., 1]) + _each(f['fall'])
-    canvas.paint((f['curtain'][..., None] * folds[:, None])[:, :, None], canvas.cover(wall(top), wall(low), cloth, 1))
+    canvas.paint(
+        (f['curtain'][..., None] * folds[:, None])[:, :, None],
+        canvas.cover(wall(top), wall(low), cloth, 1))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #3c58e133
 def _paint_lamp(canvas, f):
     t, x, y, r = canvas.t, *[_each(f[k]) for k in ('lamp_x', 'lamp_y', 'lamp_size')]
     on, foot = f['present'][:, 3:4], _each(f['lamp_foot'])
-    level = lambda v: v.expand(-1, len(t))
+    def level(v): return v.expand(-1, len(t))
     table = canvas.span(x - .045, x + .045)[:, 0] * (f['lamp_kind'] == 0)[:, None]
-    canvas.paint(f['wood'] * f['faces'][:, 1:2], canvas.cover(level(foot), level(f['back'][:, 3:] + .02), table, 1))
+    canvas.paint(
+        f['wood'] * f['faces'][:, 1:2],
+        canvas.cover(level(foot), level(f['back'][:, 3:] + 0.02), table, 1))
     pole = canvas.span(x - .006, x + .006)[:, 0] * on
     canvas.paint(f['rim'], canvas.cover(level(foot.minimum(y)), level(foot.maximum(y)), pole, 1))
     down = ((t - y) / r).clamp(-1, 1)
     wide = r * (1.3 - .65 * _each(f['lamp_slope']) * (1 - down))
-    shade = f['shade'] * torch.where(f['lit'][:, None], torch.tensor([1.3, 1.2, 1.], device=t.device), f['faces'][:, 1:2])
+    shade = f['shade'] * torch.where(
+        f['lit'][:, None], torch.tensor([1.3, 1.2, 1.0], device=t.device), f['faces'][:, 1:2])
     canvas.paint(shade, canvas.cover(x - wide, x + wide, canvas.span(y - r, y + r)[:, 0] * on, 2))
 
 def _paint_rug(canvas, f):
@@ -404,20 +565,29 @@ def _paint_rug(canvas, f):
     edge = torch.stack([b, -b, 0 * b, 0 * b, .02 + b, -.02 - 2 * b], 1)
     canvas.paint(f['sheet'] * f['rug'].sqrt(), canvas.flat(f['eye'], box, box[:, 3], on))
     canvas.paint(f['rug'], canvas.flat(f['eye'], box + edge, box[:, 3], on))
-    canvas.paint(torch.ones_like(f['rug']), canvas.flat(f['eye'], f['sun_box'], box[:, 3], f['sun'], 0 * f['sun'] + .06))
+    canvas.paint(
+        torch.ones_like(f['rug']),
+        canvas.flat(f['eye'], f['sun_box'], box[:, 3], f['sun'], 0 * f['sun'] + 0.06))
     canvas.box(f['eye'], f['chest_box'], f['wood'], f['chest'].float(), f['faces'])
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #081ea8da
 def _paint_bed(canvas, f):
     eye, on, light = f['eye'], f['present'][:, 0].float(), f['faces']
     box, spread = f['bed_box'], torch.tensor([-.03, .03, 0, 0, -.02, .08], device=f['eye'].device)
-    canvas.paint(f['floor'] * .3, canvas.flat(eye, box + spread, box[:, 3], .7 * on, torch.full_like(on, .05)))
+    canvas.paint(
+        f['floor'] * 0.3,
+        canvas.flat(eye, box + spread, box[:, 3], 0.7 * on, torch.full_like(on, 0.05)))
     back = (f['way'] == 0).float()
     canvas.box(eye, f['head_box'], f['wood'], on, light)
     canvas.box(eye, box, f['wood'], on, light, f['sheet'])
     s = (canvas.t - eye[:, 1:]) / _away(box[:, 2:3] - eye[:, 1:])
     wave = _each(f['quilt_pitch']) / s.clamp_min(.3)
-    quilt = 1 + (f['quilt'] * back)[:, None] * wave.sin() + .04 * (1.7 * wave).sin() + .04 * (.6 * wave + 1).sin()
+    quilt = (
+        1
+        + (f['quilt'] * back)[:, None] * wave.sin()
+        + 0.04 * (1.7 * wave).sin()
+        + 0.04 * (0.6 * wave + 1).sin()
+    )
     _paint_pillows(canvas, f, on)
     canvas.box(eye, f['fold_box'], f['sheet'], on * f['folded'], light)
     canvas.box(eye, f['blanket_box'], f['blanket'], on, light, None, quilt[:, None, :, None])
@@ -434,28 +604,41 @@ def _paint_pillows(canvas, f, on):
         bulge = (1 - ((canvas.t - _each(x)) / _each(w)).clamp(-1, 1)**4).sqrt()
         columns = canvas.span(x - w, x + w) * (on * f['pillows'])[:, None]
         shade = (1 - .12 * ((canvas.t - _each(x)) / _each(w)).clamp(-1, 1)**2)
-        canvas.paint((f['pillow'][..., None] * shade[:, None])[:, :, None], canvas.cover(_each(foot - h / 2) - bulge * _each(h) / 2, _each(foot - h / 2) + bulge * _each(h) / 2, columns, 1))
+        canvas.paint(
+            (f['pillow'][..., None] * shade[:, None])[:, :, None],
+            canvas.cover(
+                _each(foot - h / 2) - bulge * _each(h) / 2,
+                _each(foot - h / 2) + bulge * _each(h) / 2, columns, 1),
+        )
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #c06d4649
 def _paint_light(canvas, f):
     t, boxes = canvas.t.expand(len(f['eye']), -1), f['boxes']
     x, y = (boxes[..., :2] + boxes[..., 2:]).div(2)[:, 1:4].unbind(2)
     there = boxes[:, 1:4, 2] > 0
-    bump = lambda centre, wide: (-((t - centre[:, None]) / wide).square()).exp()
+    def bump(centre, wide): return (-((t - centre[:, None]) / wide).square()).exp()
     flat, round_ = torch.ones_like(t), 1 - .6 * (t - .5)**2
-    X = torch.stack([round_, t - .5, flat, bump(x[:, 0], .3), bump(x[:, 1], .3), bump(f['lamp_x'], .22)], 1)
-    Y = torch.stack([round_, flat, t - .5, bump(y[:, 0], .35), bump(y[:, 1], .35), bump(f['lamp_y'], .25)], 1)
-    glow = torch.stack([f['glow'] * there[:, 0], f['glow'] * there[:, 1], f['lamp_glow'] * f['lit'] * there[:, 2]], 1)
+    X = torch.stack(
+        [round_, t - 0.5, flat, bump(x[:, 0], 0.3), bump(x[:, 1], 0.3), bump(f['lamp_x'], 0.22)], 1)
+    Y = torch.stack(
+        [round_, flat, t - 0.5, bump(y[:, 0], 0.35), bump(y[:, 1], 0.35), bump(f['lamp_y'], 0.25)],
+        1)
+    glow = torch.stack(
+        [f['glow'] * there[:, 0], f['glow'] * there[:, 1], f['lamp_glow'] * f['lit'] * there[:, 2]],
+        1)
     amount = torch.cat([torch.ones_like(x[:, :1]), f['slope'], glow], 1)
     tint = f['warmth'][..., None].repeat(1, 1, 6)
     tint[:, :, 5] = torch.tensor([1., .8, .5], device=t.device)
-    canvas.image.mul_((Y[:, None] * (amount[:, None] * tint)[..., None]).transpose(2, 3) @ X[:, None])
+    canvas.image.mul_(
+        (Y[:, None] * (amount[:, None] * tint)[..., None]).transpose(2, 3) @ X[:, None])
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #e89fd8c7
 def _render_rooms(f, size, g):
     f = dict(f)
     canvas = Canvas(torch.empty(len(f['eye']), 3, size, size, device=f['eye'].device), f['soft'])
-    for paint in (_paint_shell, _paint_hung, _paint_lamp, _paint_rug, _paint_bed, _paint_light): paint(canvas, f)
+    for paint in (_paint_shell, _paint_hung, _paint_lamp, _paint_rug, _paint_bed, _paint_light):
+        paint(canvas, f)
     return canvas.image
 
-worlds['rooms'] = World(_sample_rooms, _render_rooms, 64, 3, ('no window', 'one window', 'two windows'))
+worlds['rooms'] = World(
+    _sample_rooms, _render_rooms, 64, 3, ('no window', 'one window', 'two windows'))
