@@ -223,10 +223,10 @@ def error_curve(stream:Iterable, images:ImageSet, counts:list, device='cpu', # a
     wrong = mistakes(stream, images, counts, device)
     return {n: 100 * float(w.mean()) for n, w in wrong.items()}
 
-# %% ../../nbs/lib/measure/neighbours.ipynb #811a423a
+# %% ../../nbs/lib/measure/neighbours.ipynb #f35c181f
 def paired_difference(a:np.ndarray, b:np.ndarray, # N bool each: where two classifiers err
-                     )->dict: # difference b − a and interval (half of 95 %), points; only_a, only_b, p
-    "How much better the first classifier is, image by image, with p of McNemar's exact test"
+                     )->dict: # difference b − a and interval, points; only_a, only_b; p
+    "How much better the first is, image by image; half of a 95 % interval; p of McNemar's test"
     d = b.astype(float) - a.astype(float)
     only_a, only_b = int((d < 0).sum()), int((d > 0).sum())
     p = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.
