@@ -48,7 +48,7 @@ def fold(G:Net, # with frozen statistics, as from `freeze`; left as it is
         _fold(stage)
     return G
 
-# %% ../../nbs/lib/tools/explorer_files.ipynb #a0edd6d0
+# %% ../../nbs/lib/tools/explorer_files.ipynb #1207e428
 def _stored(op, in_bytes): # → the weights as the file holds them, and what to multiply them by
     weight = op.weight.detach()
     if in_bytes:
@@ -60,6 +60,7 @@ def _stored(op, in_bytes): # → the weights as the file holds them, and what to
                          'train with a lower rate, or store this stage in bytes')
     return weight.half(), None
 
+# %% ../../nbs/lib/tools/explorer_files.ipynb #4b900106
 @torch.no_grad()
 def rounded(G:Net, # of `fold`; left as it is
             in_bytes:tuple=(), # numbers of the stages whose weights are stored in bytes
