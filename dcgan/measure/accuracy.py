@@ -111,7 +111,7 @@ def fall_at_end(errors:list, # validation errors along training, %
     before, last = np.mean(errors[-2 * k:-k]), np.mean(errors[-k:])
     return before - last, share_interval((before + last) / 2, n) * (2 / k)**.5
 
-# %% ../../nbs/lib/measure/accuracy.ipynb #a9755e30
+# %% ../../nbs/lib/measure/accuracy.ipynb #2cc8afb2
 def layer_ends(D:Net, # a discriminator
                grid:int=4, # of `extract_features`
               )->list: # a column for each convolution
@@ -119,6 +119,7 @@ def layer_ends(D:Net, # a discriminator
     maps = [s.layer.maps for s in D.stages if s.layer.kind == 'conv']
     return np.cumsum([n * grid**2 for n in maps]).tolist()
 
+# %% ../../nbs/lib/measure/accuracy.ipynb #3256d0c5
 def layer_accuracies(fit:tuple, # N×F features and N labels
                      held_out:tuple, # features and labels to score
                      ends:list, # of `layer_ends`
