@@ -7,7 +7,7 @@ __all__ = ['box_columns', 'check_box', 'read_boxes', 'write_boxes', 'in_widths',
            'cell_centres', 'Detector', 'heat', 'detector_loss', 'detect', 'window_boxes', 'set_cuts', 'soften',
            'train_detector', 'detector', 'centred', 'percent', 'percent_text', 'detector_score', 'score_table']
 
-# %% ../../nbs/lib/measure/windows.ipynb #4ef00c18
+# %% ../../nbs/lib/measure/windows.ipynb #aaaf162b
 import csv
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from fastcore.basics import patch
+
+# %% ../../nbs/lib/measure/windows.ipynb #d2656a00
 from torchvision.io import encode_png
 from torchvision.ops import box_iou, generalized_box_iou_loss
 from torchvision.transforms.functional import gaussian_blur
@@ -31,7 +33,7 @@ from .metrics import wilson
 from ..worlds.digits import draw
 from ..worlds.rooms import kind_of, kinds
 
-# %% ../../nbs/lib/measure/windows.ipynb #bddff4c1
+# %% ../../nbs/lib/measure/windows.ipynb #27489833
 box_columns = ['sample', 'x0', 'y0', 'x1', 'y1']
 
 def check_box(box, # sample, x0, y0, x1, y1 in pixels, numbers or text
@@ -50,7 +52,7 @@ def check_box(box, # sample, x0, y0, x1, y1 in pixels, numbers or text
                          f'x0 < x1 and y0 < y1 must lie from 0 to {size}')
     return [i, x0, y0, x1, y1]
 
-# %% ../../nbs/lib/measure/windows.ipynb #793d7b83
+# %% ../../nbs/lib/measure/windows.ipynb #14da50bb
 def read_boxes(path, # a CSV file with `box_columns`
                n:int, # samples
                size:int=64, # side of a sample, pixels
@@ -67,7 +69,7 @@ def read_boxes(path, # a CSV file with `box_columns`
         raise ValueError(f'{path} holds no box: {remedy}')
     return [check_box(row, n, size) for row in rows if row]
 
-# %% ../../nbs/lib/measure/windows.ipynb #05a7c819
+# %% ../../nbs/lib/measure/windows.ipynb #02b07e92
 def write_boxes(path, # the CSV file
                 boxes:list): # of [sample, x0, y0, x1, y1] in pixels
     "Write boxes as `read_boxes` reads them"
@@ -81,7 +83,7 @@ def in_widths(boxes:list, # of [sample, x0, y0, x1, y1] in pixels
     scale = torch.tensor([1, size, size, size, size])
     return torch.tensor(boxes, dtype=torch.float32).view(-1, 5) / scale
 
-# %% ../../nbs/lib/measure/windows.ipynb #fc5c6b85
+# %% ../../nbs/lib/measure/windows.ipynb #c17d42f2
 def outline(images:torch.Tensor, # N×3×S×S, uint8
             boxes:torch.Tensor, # M×5: image, x0, y0, x1, y1 in image widths
             zoom:int=3, # pixels drawn for one
@@ -94,7 +96,7 @@ def outline(images:torch.Tensor, # N×3×S×S, uint8
         large[i] = draw_bounding_boxes(large[i], own, colors='magenta', width=2)
     return large
 
-# %% ../../nbs/lib/measure/windows.ipynb #d447a7b4
+# %% ../../nbs/lib/measure/windows.ipynb #6f5a0742
 def stack_rows(*versions, # pairs: images N×3×S×S, uint8, and their boxes M×5
                n:int=10, # images a row: the first ones on which the first version has a box
               )->torch.Tensor: # H×W×3 in [0, 1], for `imshow`
@@ -103,14 +105,13 @@ def stack_rows(*versions, # pairs: images N×3×S×S, uint8, and their boxes M×
     shown = torch.cat([outline(images, boxes)[chosen] for images, boxes in versions])
     return tiles(shown / 255, low=0., nrow=len(chosen))
 
-# %% ../../nbs/lib/measure/windows.ipynb #e4958c2d
+# %% ../../nbs/lib/measure/windows.ipynb #c06a7fb6
 class BoxDrawer:
     "Boxes around windows, drawn by hand on one sample after the other"
     def __init__(self,
                  images:torch.Tensor, # N×3×S×S, uint8
                  path): # the CSV file to write, or to continue
-        self.images, self.path, self.size = images, Path(path), images.shape[-1]
-        self.i = 0 # the sample that is shown
+        self.images, self.path, self.i, self.size = images, Path(path), 0, images.shape[-1]
         self.boxes = read_boxes(path, len(images), self.size) if self.path.exists() else []
 
     def add(self, x0, y0, x1, y1): # in pixels
@@ -125,7 +126,7 @@ class BoxDrawer:
     def write(self):
         write_boxes(self.path, self.boxes)
 
-# %% ../../nbs/lib/measure/windows.ipynb #43cacc02
+# %% ../../nbs/lib/measure/windows.ipynb #fca450e3
 @patch
 def picture(self:BoxDrawer, box=None, # x0, y0, x1, y1 in pixels: the one being drawn
             zoom:int=6)->torch.Tensor: # 3×zoom·S×zoom·S, uint8
@@ -135,7 +136,7 @@ def picture(self:BoxDrawer, box=None, # x0, y0, x1, y1 in pixels: the one being 
         drawn.append([0, *box])
     return outline(self.images[self.i:self.i + 1], in_widths(drawn, self.size), zoom)[0]
 
-# %% ../../nbs/lib/measure/windows.ipynb #80ead0c2
+# %% ../../nbs/lib/measure/windows.ipynb #2ca96b2e
 def _button(name, act): # act: a function without arguments
     button = widgets.Button(description=name)
     button.on_click(lambda _: act())
@@ -150,6 +151,7 @@ def show(self:BoxDrawer, message=''): # to show beside the counts
     counts = f'sample {self.i + 1} of {len(self.images)}, {len(self.boxes)} boxes'
     self.line.value = f'{counts} {message}'
 
+# %% ../../nbs/lib/measure/windows.ipynb #ee80fc83
 @patch
 def act(self:BoxDrawer, what): # a method of the drawer
     "Call `what` and redraw; the text line shows the message of a `ValueError`"
@@ -159,7 +161,7 @@ def act(self:BoxDrawer, what): # a method of the drawer
     except ValueError as e:
         self.show(str(e))
 
-# %% ../../nbs/lib/measure/windows.ipynb #372613bb
+# %% ../../nbs/lib/measure/windows.ipynb #fe962938
 @patch
 def widget(self:BoxDrawer):
     "Sliders, buttons and the sample, for a notebook in a browser"
@@ -176,7 +178,7 @@ def widget(self:BoxDrawer):
     return widgets.VBox([self.shown, self.line, *self.sliders, buttons],
                         layout=dict(align_items='flex-start'))
 
-# %% ../../nbs/lib/measure/windows.ipynb #e079d208
+# %% ../../nbs/lib/measure/windows.ipynb #626ee035
 def of_kind(*wanted:str # keys of `kinds`
            )->list: # indices of parts; `ValueError` for an unknown kind
     "The parts of some kinds: there are at most two windows and one of every other kind"
@@ -184,14 +186,14 @@ def of_kind(*wanted:str # keys of `kinds`
         one_of(k, kinds, 'kind')
     return [i for i, k in enumerate(kind_of) if k in wanted]
 
-# %% ../../nbs/lib/measure/windows.ipynb #60305d4f
+# %% ../../nbs/lib/measure/windows.ipynb #a27407e1
 def cell_centres(grid:int, # cells a side
                  device='cpu')->torch.Tensor: # grid×grid×2: x and y in image widths
     "The centre of every cell"
     at = (torch.arange(grid, device=device) + 0.5) / grid
     return torch.stack(torch.meshgrid(at, at, indexing='xy'), -1)
 
-# %% ../../nbs/lib/measure/windows.ipynb #443ef1e8
+# %% ../../nbs/lib/measure/windows.ipynb #40d507b4
 def _conv(a, b, k=3, s=1, d=1): # maps before and after, kernel, stride, dilation
     conv = nn.Conv2d(a, b, k, s, d * (k // 2), d, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(b), nn.ReLU())
@@ -206,7 +208,7 @@ class Detector(nn.Module):
         nn.init.constant_(last.bias, -3.) # at first, few parts are seen
         self.register_buffer('cut', torch.zeros(len(kinds))) # above this logit a part is seen
 
-# %% ../../nbs/lib/measure/windows.ipynb #485e2940
+# %% ../../nbs/lib/measure/windows.ipynb #18a9cfdc
 @patch
 def forward(self:Detector, x): # N×3×64×64, uint8 or floats from -1 to 1
     out = self.net(x if x.is_floating_point() else to_float(x)).float()
@@ -215,7 +217,7 @@ def forward(self:Detector, x): # N×3×64×64, uint8 or floats from -1 to 1
     reach = F.softplus(out[:, :, 1:]).movedim(2, -1) / 4 # N×kinds×H×H×4
     return out[:, :, 0], torch.cat([cell - reach[..., :2], cell + reach[..., 2:]], -1)
 
-# %% ../../nbs/lib/measure/windows.ipynb #16b1108c
+# %% ../../nbs/lib/measure/windows.ipynb #f2ae4b97
 def heat(boxes:torch.Tensor, # N×7×4, in image widths
          present:torch.Tensor, # N×7, bool
          grid:int=16, # cells a side
@@ -226,7 +228,7 @@ def heat(boxes:torch.Tensor, # N×7×4, in image widths
     squared = (cell - centre[:, :, None, None]).square().sum(-1)
     return torch.exp(-squared / 2) * present[:, :, None, None]
 
-# %% ../../nbs/lib/measure/windows.ipynb #daafdea7
+# %% ../../nbs/lib/measure/windows.ipynb #599f2f96
 def _focal(logits, target): # N×kinds×H×H both
     p, hit = logits.sigmoid(), target == 1
     on = (1 - p).square() * F.softplus(-logits)
@@ -245,7 +247,7 @@ def detector_loss(net:Detector, x:torch.Tensor, # images, as of `Detector.forwar
     overlap = generalized_box_iou_loss(found[n, kind, i, j], boxes[n, part], reduction='mean')
     return _focal(logits, target) + overlap
 
-# %% ../../nbs/lib/measure/windows.ipynb #d6566d5a
+# %% ../../nbs/lib/measure/windows.ipynb #6c71f2bf
 def _peaks(logits, boxes, kind): # N×H×H, N×H×H×4 → N×parts of a kind, and their boxes
     lower = logits < F.max_pool2d(logits, 3, 1, 1)
     peaks = logits.masked_fill(lower, -torch.inf).flatten(1)
@@ -263,7 +265,7 @@ def _look(net, images, batch=250): # logits above the cut, N×7, and boxes, N×7
         found.append([torch.cat(parts, 1).cpu() for parts in zip(*of_each)])
     return [torch.cat(parts) for parts in zip(*found)]
 
-# %% ../../nbs/lib/measure/windows.ipynb #3cde5ece
+# %% ../../nbs/lib/measure/windows.ipynb #feb51715
 def detect(net:Detector, images, # N×3×64×64, uint8: an `ImageSet` or a tensor
           )->dict: # present N×7; boxes N×7×4 in image widths, zeros where absent
     "The parts that are seen in images, in the form of the world's factors"
@@ -277,7 +279,7 @@ def window_boxes(seen:dict # of `detect`, or the factors of the world
     n, w = seen['present'][:, windows].nonzero().T
     return torch.cat([n[:, None], seen['boxes'][:, windows][n, w]], 1)
 
-# %% ../../nbs/lib/measure/windows.ipynb #b97581d0
+# %% ../../nbs/lib/measure/windows.ipynb #bfbd419a
 def set_cuts(net:Detector, # changed in place
              images:torch.Tensor, # N×3×64×64, uint8
              present:torch.Tensor): # N×7, of the world
@@ -289,7 +291,7 @@ def set_cuts(net:Detector, # changed in place
         right = (count == present[:, part, None].sum(1)).float().mean(0)
         net.cut[k] += tried[right.argmax()]
 
-# %% ../../nbs/lib/measure/windows.ipynb #d3ed3387
+# %% ../../nbs/lib/measure/windows.ipynb #3da17146
 def soften(x:torch.Tensor, # N×C×H×W floats
            g:torch.Generator, # source of the numbers
           )->torch.Tensor: # of the same shape
@@ -299,7 +301,7 @@ def soften(x:torch.Tensor, # N×C×H×W floats
         x = gaussian_blur(x, 5, 0.3 + sigma)
     return x + 0.1 * noise * torch.randn(x.shape, generator=g).to(x.device)
 
-# %% ../../nbs/lib/measure/windows.ipynb #7898e812
+# %% ../../nbs/lib/measure/windows.ipynb #014d14fa
 def _rooms_seed(seed):
     return seed_of('detector', seed) % 2**31
 
@@ -310,6 +312,7 @@ def _detector_step(net, opt, x, boxes, present, dtype):
     loss.backward()
     opt.step()
 
+# %% ../../nbs/lib/measure/windows.ipynb #cfb94c4a
 def train_detector(n:int, # rooms
                    steps:int, # of 64 images
                    seed:int=0, # of weights, rooms and order
@@ -329,7 +332,7 @@ def train_detector(n:int, # rooms
     set_cuts(net.eval(), images[train:], present[train:])
     return net
 
-# %% ../../nbs/lib/measure/windows.ipynb #dbd7c750
+# %% ../../nbs/lib/measure/windows.ipynb #2bfd51de
 def detector(n:int, # rooms
              steps:int, # of 64 images
              seed:int=0, # of weights, rooms and order
@@ -349,7 +352,7 @@ def detector(n:int, # rooms
     net.load_state_dict(tensors)
     return net.eval().to(device, memory_format=torch.channels_last)
 
-# %% ../../nbs/lib/measure/windows.ipynb #2ef47ee4
+# %% ../../nbs/lib/measure/windows.ipynb #0874c44c
 def centred(boxes:torch.Tensor, # N×A×4
             others:torch.Tensor, # N×B×4
            )->torch.Tensor: # N×A×B, bool
@@ -357,7 +360,7 @@ def centred(boxes:torch.Tensor, # N×A×4
     centre = ((others[..., :2] + others[..., 2:]) / 2)[:, None]
     return ((centre > boxes[:, :, None, :2]) & (centre < boxes[:, :, None, 2:])).all(-1)
 
-# %% ../../nbs/lib/measure/windows.ipynb #a82affe5
+# %% ../../nbs/lib/measure/windows.ipynb #d7f63177
 def percent(count, # how often something was so
             n, # out of how many
            )->dict: # ours, interval (half of Wilson's 95 %), n; ours is None where n is 0
@@ -372,7 +375,7 @@ def percent_text(share:dict # of `percent`
     "A share and its interval as text; a dash where there is none"
     return '–' if share['ours'] is None else f"{share['ours']:.1f} ± {share['interval']:.1f}"
 
-# %% ../../nbs/lib/measure/windows.ipynb #9bbef3b0
+# %% ../../nbs/lib/measure/windows.ipynb #a54760e9
 def detector_score(seen:dict, # of `detect`
                    truth:dict, # the factors of the world
                    kind:str, # a kind of part

@@ -124,7 +124,7 @@ def change_inside(before:torch.Tensor, # N×3×S×S
     change = (after.float() - before.float()).abs().mean(1) # N×S×S
     return float(change[on].mean() / change[off].mean())
 
-# %% ../../nbs/lib/paper/forget.ipynb #efc981b2
+# %% ../../nbs/lib/paper/forget.ipynb #849fb8f4
 def replaced(before:dict, after:dict, # of `detect`
              gone:torch.Tensor, # N×windows, which windows are no longer seen
             )->torch.Tensor: # N×windows, bool
@@ -134,6 +134,7 @@ def replaced(before:dict, after:dict, # of `detect`
     in_box = centred(before['boxes'][:, windows], after['boxes'][:, alike])
     return gone & (in_box & new).any(-1)
 
+# %% ../../nbs/lib/paper/forget.ipynb #f34364da
 def compare(before:dict, after:dict, # of `detect`
            )->dict: # removed, replaced, changed and lost, each as of `percent`
     "What dropping maps did to the parts of rooms"
@@ -147,7 +148,7 @@ def compare(before:dict, after:dict, # of `detect`
                 changed=percent(changed.sum(), changed.numel()),
                 lost=percent(lost.sum(), p[:, others].sum()))
 
-# %% ../../nbs/lib/paper/forget.ipynb #7b9ccac0
+# %% ../../nbs/lib/paper/forget.ipynb #c03261d2
 def kid_added(real:torch.Tensor, # N×F features of held-out images
               before:torch.Tensor, # N×F features of samples
               after:torch.Tensor, # N×F features of the same samples without some maps
@@ -157,7 +158,7 @@ def kid_added(real:torch.Tensor, # N×F features of held-out images
     parts = zip(*(X.chunk(blocks) for X in (real, before, after)))
     return [1000 * (kid(x, b)[0] - kid(x, a)[0]) for x, a, b in parts]
 
-# %% ../../nbs/lib/paper/forget.ipynb #4c21e045
+# %% ../../nbs/lib/paper/forget.ipynb #c3671bcb
 def spread(values, # numbers; None is left out
           )->dict: # ours, interval, n, as `table_row` takes them; ours is None for fewer than two
     "The mean of numbers and 1.96 of their standard deviations"
@@ -166,7 +167,7 @@ def spread(values, # numbers; None is left out
         return dict(ours=None, n=0)
     return dict(ours=float(values.mean()), interval=float(1.96 * values.std()), n=len(values))
 
-# %% ../../nbs/lib/paper/forget.ipynb #3aa2c7e3
+# %% ../../nbs/lib/paper/forget.ipynb #79c04779
 def try_maps(effect, # maps → what dropping them does, such as `compare` gives it
              found:dict, # of `window_maps`
              draws:int=5, # random sets
@@ -178,7 +179,7 @@ def try_maps(effect, # maps → what dropping them does, such as `compare` gives
             f"{len(found['drop'])} random maps": [effect(maps) for maps in at_random],
             f'{len(negative)} most negative': effect(negative)}
 
-# %% ../../nbs/lib/paper/forget.ipynb #d873e123
+# %% ../../nbs/lib/paper/forget.ipynb #6f3f3394
 effect_titles = dict(removed='windows removed %', lost='other objects lost %',
                      changed='other objects changed %')
 

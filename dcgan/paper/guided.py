@@ -104,34 +104,36 @@ def normalise(maps:torch.Tensor, # N×C×H×W gradients
     scale = maps.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-20)
     return (0.5 + maps / (2 * spread * scale)).clamp(0, 1)
 
-# %% ../../nbs/lib/paper/guided.ipynb #84780e98
+# %% ../../nbs/lib/paper/guided.ipynb #2a46e5a3
 class Strongest(NamedTuple):
     "Where features respond most, the strongest first"
     response:torch.Tensor # F×k
     image:torch.Tensor # F×k, indices of images
     position:torch.Tensor # F×k×2, row and column on the feature's map
 
+def _found(maps, first): # n×F×h×w, of images from the first on → 3×F×n: response, image, position
+    value, at = maps.flatten(2).max(2) # n×F both
+    number = torch.arange(first, first + len(maps), device=maps.device)[:, None].expand_as(at)
+    return torch.stack([value.double(), number.double(), at.double()]).mT
+
 def _best(found, k): # 3×F×n of response, image and position → 3×F×k of the largest responses
     return found.gather(2, found[0].topk(min(k, found.shape[2])).indices.expand(3, -1, -1))
 
-# %% ../../nbs/lib/paper/guided.ipynb #d5d9c3ae
+# %% ../../nbs/lib/paper/guided.ipynb #80d4f546
 @torch.no_grad()
 def strongest(D:Net, # a discriminator with frozen statistics
               images:ImageSet, # to look through
               layer:int, # one of `convolutions`
               features, # F indices of maps
               k:int, # images a feature
-              low:float=-1., # what a black pixel becomes
               batch:int=250, # images at a time
              )->Strongest: # on the CPU
     "The images with the largest responses of each feature, and where the response is"
     within(k, 1, len(images), 'k', whole=True)
     device, best = next(D.parameters()).device, torch.empty(3, len(features), 0)
     for i in range(0, len(images), batch):
-        maps = responses(D, to_float(images[i:i + batch].to(device), low), layer)
-        value, at = maps[:, list(features)].flatten(2).max(2) # n×F both
-        number = torch.arange(i, i + len(maps), device=device)[:, None].expand_as(at)
-        new = torch.stack([value.double(), number.double(), at.double()]).mT # 3×F×n
+        maps = responses(D, to_float(images[i:i + batch].to(device)), layer)
+        new = _found(maps[:, list(features)], i)
         best = _best(torch.cat([best.to(new), new], 2), k)
     response, image, at = best.cpu()
     position = torch.stack([at // maps.shape[-1], at % maps.shape[-1]], -1)
@@ -208,7 +210,7 @@ def edge_energy(x:torch.Tensor, # N×C×H×W images
     down, across = torch.gradient(x, dim=(2, 3))
     return down.double().square().sum(1) + across.double().square().sum(1)
 
-# %% ../../nbs/lib/paper/guided.ipynb #3c4d7344
+# %% ../../nbs/lib/paper/guided.ipynb #2493581a
 def n_paths(D:Net, # a discriminator whose layers up to this one are convolutions
             layer:int, # one of `convolutions`
            )->torch.Tensor: # h×w×H×W: from each pixel to each position of the layer, float64
@@ -220,6 +222,7 @@ def n_paths(D:Net, # a discriminator whose layers up to this one are convolution
     fields = [torch.autograd.grad(v, x, retain_graph=True)[0][0, 0] for v in y.flatten()]
     return torch.stack(fields).unflatten(0, y.shape[2:])
 
+# %% ../../nbs/lib/paper/guided.ipynb #f5c374c0
 def edges_in_view(D:Net, # as of `n_paths`
                   layer:int, # one of `convolutions`
                  )->Callable: # (images N×C×H×W, N features, N×2 positions) → N×H×W
@@ -230,14 +233,13 @@ def edges_in_view(D:Net, # as of `n_paths`
         return edge_energy(x) * paths[row, column].to(x.device)
     return energy
 
-# %% ../../nbs/lib/paper/guided.ipynb #0c980ae5
+# %% ../../nbs/lib/paper/guided.ipynb #c59593a4
 def map_enrichments(energy:Callable, # (images, features, positions) → energy, as of `map_energy`
                     images:ImageSet, # that `found` refers to
                     boxes, # L layouts of boxes, each N×parts×4: of these images, or of others
                     features, # F indices of maps
                     found:Strongest, # of these features
                     device='cpu', # where to compute
-                    low:float=-1., # what a black pixel becomes
                     batch:int=250, # maps at a time
                    )->torch.Tensor: # L×F×k×kinds on the CPU; NaN where a part is absent
     "The enrichment of every part's box in the maps of features at their strongest responses"
@@ -245,13 +247,13 @@ def map_enrichments(energy:Callable, # (images, features, positions) → energy,
     index = feature.flatten(), found.image.flatten(), found.position.flatten(0, 1)
     batches, measured = list(zip(*(t.split(batch) for t in index))), []
     for f, i, at in tqdm(batches, unit='batch', leave=False):
-        x = to_float(images[i].to(device), low)
+        x = to_float(images[i].to(device))
         e = energy(x, f.to(device), at)
         masks = [part_masks(b[i].to(device), x.shape[-1]) for b in boxes]
         measured.append(torch.stack([enrichment(e, m).cpu() for m in masks]))
     return torch.cat(measured, 1).unflatten(1, found.image.shape)
 
-# %% ../../nbs/lib/paper/guided.ipynb #6a39d364
+# %% ../../nbs/lib/paper/guided.ipynb #53641d4c
 class Rooms(NamedTuple):
     "Rooms with known parts, in two halves"
     number:tuple # which rooms a half holds
@@ -267,7 +269,7 @@ def in_halves(images:ImageSet, # N rooms
     layouts = tuple((boxes[n], other[n]) for n in number)
     return Rooms(number, tuple(images.subset(n) for n in number), layouts)
 
-# %% ../../nbs/lib/paper/guided.ipynb #d90cf816
+# %% ../../nbs/lib/paper/guided.ipynb #42df49f9
 def strongest_in_halves(D:Net, # a discriminator with frozen statistics
                         rooms:Rooms, layer:int, # one of `convolutions`
                         k:int, # rooms a feature, in each half
@@ -286,13 +288,13 @@ def measure_rooms(energy:Callable, # as of `map_energy`
                 for images, layouts, f in halves]
     return torch.stack(measured, 1)
 
-# %% ../../nbs/lib/paper/guided.ipynb #34c6c95e
+# %% ../../nbs/lib/paper/guided.ipynb #2f25e827
 def room_numbers(rooms:Rooms, found:list # of `strongest_in_halves`
                 )->torch.Tensor: # 2×F×k
     "Which room each map was measured on, counted through both halves"
     return torch.stack([n[f.image] for n, f in zip(rooms.number, found)])
 
-# %% ../../nbs/lib/paper/guided.ipynb #b0ba53f7
+# %% ../../nbs/lib/paper/guided.ipynb #27d79353
 def bootstrap_means(values:torch.Tensor, # one for each map; NaN is left out
                     image:torch.Tensor, # the image of each map
                     n:int, # images in all
@@ -309,20 +311,21 @@ def bootstrap_means(values:torch.Tensor, # one for each map; NaN is left out
         means.append(total[drawn].sum(1) / count[drawn].sum(1))
     return torch.cat(means)[:draws]
 
+# %% ../../nbs/lib/paper/guided.ipynb #a1ee2452
 def half_interval(draws:torch.Tensor # …×draws
                  )->torch.Tensor: # …
     "Half the width of the middle 95 % of bootstrap draws"
     low, high = draws.nanquantile(torch.tensor([.025, .975], dtype=draws.dtype), -1)
     return (high - low) / 2
 
-# %% ../../nbs/lib/paper/guided.ipynb #26571cb0
+# %% ../../nbs/lib/paper/guided.ipynb #da043532
 def half_prediction(values:torch.Tensor # n×…, n at least 2
                    )->torch.Tensor: # …
     "Half the 95 % interval in which one more value is expected"
     n = len(values)
     return float(stats.t.ppf(.975, n - 1)) * values.double().std(0) * (1 + 1 / n)**.5
 
-# %% ../../nbs/lib/paper/guided.ipynb #cf0bb537
+# %% ../../nbs/lib/paper/guided.ipynb #af69e6cb
 class Means(NamedTuple):
     "A mean for every kind of part, with half its 95 % interval"
     mean:torch.Tensor # kinds
@@ -339,7 +342,7 @@ def over_rooms(measured:torch.Tensor, # …×kinds, of one layout of `measure_ro
     draws = torch.stack([bootstrap_means(v, image.flatten(), n, seed) for v in columns])
     return Means(columns.nanmean(1), half_interval(draws), (~columns.isnan()).sum(1), draws)
 
-# %% ../../nbs/lib/paper/guided.ipynb #13615142
+# %% ../../nbs/lib/paper/guided.ipynb #cd2372de
 def over_networks(measured:torch.Tensor # networks×…×kinds
                  )->Means:
     "Means over random networks, with the interval in which one more is expected"
@@ -353,13 +356,13 @@ def less(a:Means, b:Means)->tuple: # two tensors: the difference, and half its 9
         return a.mean - b.mean, torch.hypot(a.half, b.half)
     return a.mean - b.mean, half_interval(a.draws - b.draws)
 
-# %% ../../nbs/lib/paper/guided.ipynb #ea2c6d57
+# %% ../../nbs/lib/paper/guided.ipynb #362ee704
 def most_selective(measured:torch.Tensor # F×k×kinds, of one layout of `map_enrichments`
                   )->torch.Tensor: # kinds indices of features
     "The feature whose maps lie most on each kind of part"
     return measured.nan_to_num(0).mean(1).argmax(0)
 
-# %% ../../nbs/lib/paper/guided.ipynb #0c726cf5
+# %% ../../nbs/lib/paper/guided.ipynb #3e9c1130
 class Specialist(NamedTuple):
     "The feature whose maps lie most on a part, chosen on one half of the rooms"
     feature:int
