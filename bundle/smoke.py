@@ -259,7 +259,8 @@ def read_faces():
 
 
 def drop_windows(G, z):
-    from dcgan.paper.forget import drop, layer_maps, train_detector
+    from dcgan.measure.windows import train_detector
+    from dcgan.paper.forget import drop, layer_maps
     train_detector(640, 20, 0, device)
     layer_maps(G, z)
     return drop(G, z, [0, 1])
