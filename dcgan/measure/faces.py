@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['attributes', 'face_truth', 'certainty', 'carries', 'FaceReader', 'roughen', 'fit_reader', 'face_reader',
-           'reader_size', 'reading_quality', 'draw_matching']
+           'reader_size', 'reading_quality', 'reading_rows', 'draw_matching']
 
 # %% ../../nbs/lib/measure/faces.ipynb #b9cb6c34
 from itertools import pairwise
@@ -143,6 +143,17 @@ def reading_quality(seen:torch.Tensor, # N×5, of a `FaceReader`
     interval = bootstrap(pairs, r2_score, paired=True, vectorized=False, n_resamples=200,
                          method='percentile', rng=seed).confidence_interval
     return found | dict(yaw=(r2_score(*pairs), *interval))
+
+# %% ../../nbs/lib/measure/faces.ipynb #d8856acb
+def reading_rows(found:dict # name of the images → of `reading_quality`
+                )->list: # of dicts: images, and what is read off them with its interval
+    "Rows of a table"
+    def title(k):
+        return f'accuracy, {k}' if k in attributes else 'R² of yaw'
+    def spread(p, low, high):
+        return f'{p:.3f} ({low:.3f} to {high:.3f})'
+    return [dict(images=what) | {title(k): spread(*v) for k, v in read.items()}
+            for what, read in found.items()]
 
 # %% ../../nbs/lib/measure/faces.ipynb #0e5ed3ee
 def draw_matching(wanted:dict, # attribute → bool

@@ -5,18 +5,21 @@
 # %% auto #0
 __all__ = ['concepts', 'equations', 'turns', 'middle', 'others', 'read_exemplars', 'mean_latent', 'arithmetic', 'around',
            'pixel_arithmetic', 'turn_vector', 'turned', 'straight', 'turning', 'render', 'Samples', 'find_exemplars',
-           'find_concepts', 'draw_exemplars', 'success', 'sum_panels', 'show_sum']
+           'find_concepts', 'draw_exemplars', 'success', 'trial_images', 'nine_readings', 'outcomes', 'turn_readings',
+           'turn_row', 'figure_successes', 'figure_turns', 'sum_panels', 'show_sum', 'figure_sums', 'contact_sheet']
 
-# %% ../../nbs/lib/paper/arithmetic.ipynb #544b8228
+# %% ../../nbs/lib/paper/arithmetic.ipynb #2390b1ba
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import yaml
 from scipy.stats import bootstrap
 
-# %% ../../nbs/lib/paper/arithmetic.ipynb #426fd0b8
-from ..base.core import generator, one_of, within
+# %% ../../nbs/lib/paper/arithmetic.ipynb #3ab6fafb
+from ..base.core import generator, one_of, table_row, within
 from ..data.store import to_float, to_uint8
 from ..gan.nets import Net, sample, tiles
 from ..measure.faces import attributes, carries, certainty
@@ -212,6 +215,110 @@ def success(what:str, # the concept that a sum should give
             for k, v in wanted.items()]
     return dict(what=what, title=title, share=p, low=low, high=high, n=n, each=', '.join(each))
 
+# %% ../../nbs/lib/paper/arithmetic.ipynb #32d2580b
+def trial_images(samples:Samples, # of one generator
+                 drawn:dict, # k, 1 and 3 among them → exemplars of three concepts, k×trials each
+                )->dict: # title → trials×C×H×W, uint8
+    "What a sum gives in many trials, and its controls"
+    def of_latents(k):
+        return arithmetic(*(samples.Z[i] for i in drawn[k]))
+    def of_pixels(k):
+        return pixel_arithmetic(*(samples.X[i] for i in drawn[k]))
+    z = {'the third concept alone': mean_latent(samples.Z[drawn[3][2]]),
+         'sum in Z, three exemplars': of_latents(3), 'sum in Z, one exemplar': of_latents(1),
+         'sum in Z, one exemplar, shortened': of_latents(1) / 3**.5}
+    return {title: render(samples.G, v) for title, v in z.items()} | {
+        'sum in pixels, three exemplars': of_pixels(3),
+        'sum in pixels, one exemplar': of_pixels(1)}
+
+# %% ../../nbs/lib/paper/arithmetic.ipynb #11700942
+def nine_readings(samples:Samples, # of one generator
+                  read:Callable, # N×C×H×W → N×5
+                  drawn:dict, # k → exemplars of three concepts, k×trials each
+                  seed:int=0, # of the noise
+                 )->dict: # k → trials×9×5
+    "What a reader says about sums and the eight around them"
+    def nine(three):
+        z = around(arithmetic(*(samples.Z[i] for i in three)), seed=seed)
+        return read(render(samples.G, z).flatten(0, 1)).unflatten(0, z.shape[:2])
+    return {k: nine(three) for k, three in drawn.items()}
+
+# %% ../../nbs/lib/paper/arithmetic.ipynb #f50cf1c0
+def outcomes(read:Callable, # N×C×H×W → N×5
+             images:dict, # of `trial_images`
+             nine:dict, # of `nine_readings`
+             third:str, # name of the third concept
+            )->dict: # title → N×5 readings
+    "What a reader says about a sum, its noisy neighbours and its controls"
+    found = {title: read(x) for title, x in images.items()}
+    alone = found.pop('the third concept alone')
+    for k, name, near in ((3, 'three exemplars', 'it'), (1, 'one exemplar', 'that')):
+        found[f'sum in Z, {name}'] = nine[k][:, middle]
+        found[f'the eight around {near}'] = nine[k][:, others].flatten(0, 1)
+    return found | {f'{third} alone': alone}
+
+# %% ../../nbs/lib/paper/arithmetic.ipynb #81396c6d
+def turn_readings(samples:Samples, # of one generator
+                  read:Callable, # N×C×H×W → N×5
+                  left:torch.Tensor, # 4×V: indices of samples that look left
+                  right:torch.Tensor, # 4×V: and right
+                  new:torch.Tensor, # V×N×z: latent vectors to turn
+                  t:torch.Tensor, # T positions
+                 )->torch.Tensor: # V×N×T×5
+    "What a reader says about faces moved along turn vectors"
+    vectors = turn_vector(samples.Z[left], samples.Z[right]) # V×z
+    def along(z, vector):
+        return render(samples.G, turned(z, vector, t)) # N×T×C×H×W
+    return torch.stack([read(along(*pair).flatten(0, 1)).unflatten(0, (len(pair[0]), len(t)))
+                        for pair in zip(new, vectors)])
+
+# %% ../../nbs/lib/paper/arithmetic.ipynb #a213828f
+def turn_row(what:str, # title
+             found:dict, # of `turning`
+            )->dict: # of `table_row`
+    "Yaw per unit of t as a row of a results table"
+    low, high, n = found['low'], found['high'], len(found['by_vector'])
+    flips = ', '.join(f"{k.replace('_', ' ')} {100 * v:.0f} %" for k, v in found['flips'].items())
+    note = (f"{low:.2f} to {high:.2f}; R² of a line {found['fit']:.2f} (median of samples), "
+            f"{found['mean_fit']:.2f} (mean curve); differs from t = 0: {flips}")
+    return table_row(f'yaw per unit of t, {what}', None, found['slope'], (high - low) / 2, n, note)
+
+# %% ../../nbs/lib/paper/arithmetic.ipynb #ad809380
+def figure_successes(curves:dict, # result → k → sum, noisy → of `success`
+                     chance:dict, # result → share of any samples, 0 to 1
+                    ): # a figure
+    "Successes against the number of exemplars, with 95 % bands"
+    fig, axes = plt.subplots(1, len(curves), figsize=(8, 3), sharey=True, layout='constrained')
+    for ax, (what, curve) in zip(axes, curves.items()):
+        for part, label in dict(sum='the sum', noisy='with noise ±0.25').items():
+            low, share, high = (100 * np.array([c[part][k] for c in curve.values()])
+                                for k in ('low', 'share', 'high'))
+            ax.fill_between([*curve], low, high, alpha=.15, lw=0)
+            ax.plot([*curve], share, 'o-', ms=4, label=label)
+        ax.axhline(100 * chance[what], ls=':', color='0.6', label='any sample')
+        ax.set(title=what, xlabel='exemplars of a concept', xticks=[*curve], ylim=(0, 102))
+    axes[0].set_ylabel('has all wanted attributes, %')
+    axes[-1].legend(fontsize=8)
+    return fig
+
+# %% ../../nbs/lib/paper/arithmetic.ipynb #94cac6ed
+def figure_turns(t:torch.Tensor, # T positions
+                 seen:dict, # title → V×N×T×5 readings
+                 found:dict, # title → of `turning`
+                ): # a figure
+    "Mean yaw along turn vectors with bands of 95 % of the vectors, and what else changes"
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.2), layout='constrained')
+    for i, (what, r) in enumerate(found.items()):
+        low, high = np.percentile(seen[what][..., -1].mean(1), [2.5, 97.5], axis=0)
+        left.fill_between(t, low, high, alpha=.2, lw=0)
+        left.plot(t, r['yaw'], 'o-', ms=4, label=what)
+        right.bar(np.arange(4) + .4 * i - .2, [100 * v for v in r['flips'].values()], .4)
+    left.set(xlabel='t', ylabel='yaw that is read')
+    left.legend(fontsize=8)
+    right.set_xticks(range(4), [k.replace('_', ' ') for k in attributes])
+    right.set(ylabel='differs from t = 0, %')
+    return fig
+
 # %% ../../nbs/lib/paper/arithmetic.ipynb #9c11dbac
 def _three(x): # uint8 images → three as floats, white where there are fewer
     x = to_float(x[:3])
@@ -247,3 +354,32 @@ def show_sum(axes, # three
     axes[0].set_yticks([33 + 65 * i for i in range(5)], rows, fontsize=8)
     axes[1].set_xticks([98], [f'= {result}'], fontsize=8)
     axes[2].set_title('in pixel space', fontsize=8)
+
+# %% ../../nbs/lib/paper/arithmetic.ipynb #30d4ef19
+def figure_sums(samples:Samples, # of one generator
+                given:dict, # concept → indices of its exemplars; of one sum or both
+                seed:int=0, # of the noise
+               ): # a figure, and the exemplars of what it shows: concept → list of int
+    "Fig. 7 for the sums whose exemplars are given"
+    shown = [e for e in equations if e[0] in given]
+    layout = 'ABDE\nABDE\nABDE\nA.D.\nACDF' if len(shown) == 2 else 'AB\nAB\nAB\nA.\nAC'
+    size = 5.4 * len(shown), 5
+    fig, axes = plt.subplot_mosaic(layout, figsize=size, layout='constrained')
+    for names, keys in zip(shown, ('ABC', 'DEF')):
+        chosen = [given[concept] for concept in names[:3]]
+        show_sum([axes[k] for k in keys], samples, chosen, names, seed)
+    return fig, {c: [int(i) for i in given[c]] for e in shown for c in e[:3]}
+
+# %% ../../nbs/lib/paper/arithmetic.ipynb #e0b9dfc0
+def contact_sheet(x:torch.Tensor, # N×C×H×W, uint8
+                  nrow:int=20, # images a row
+                 ): # a figure
+    "Numbered samples, from which a person chooses exemplars"
+    fig, ax = plt.subplots(figsize=(14, 14 * -(-len(x) // nrow) / nrow + 3))
+    ax.imshow(tiles(to_float(x), nrow=nrow), interpolation='nearest')
+    ax.axis('off')
+    step = x.shape[-1] + 1
+    for i in range(len(x)):
+        ax.text(step * (i % nrow) + 4, step * (i // nrow) + 13, i, fontsize=6, color='w',
+                bbox=dict(fc='k', lw=0, pad=.8, alpha=.6))
+    return fig
