@@ -2,13 +2,14 @@
 #                ARGS='-p epochs 60' for the notebooks' parameters, ARGS=--kept for those of the results that are here)
 # make test      all tests
 # make docs      the site, in _docs (then: python -m http.server -d _docs)
+# make verify whether every kept result can be traced; with NB=05_svhn, whether it comes out again
 # make lab       the notebooks in JupyterLab
 # make bundle    .gpu/, what a GPU machine without a network needs (PART=A|B|C|D, see bundle/README.md)
 PYTHON ?= python3
 SCALE ?= auto
 BIN := .venv/bin
 
-.PHONY: figures test docs lab bundle setup
+.PHONY: figures test docs verify lab bundle setup
 setup: .venv/.ready
 
 .venv/.ready: settings.ini constraints.txt setup.py pyproject.toml
@@ -22,7 +23,11 @@ figures: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing
+	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup tests
+
+verify: setup
+	$(BIN)/dcgan-verify $(NB)
 
 docs: setup docs/node_modules/.ready
 	$(BIN)/python docs/build.py

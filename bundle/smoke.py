@@ -24,8 +24,8 @@ import dcgan.beyond.deligan  # noqa: F401
 import dcgan.beyond.turing  # noqa: F401
 from dcgan.base.core import generator, pick_precision
 from dcgan.gan.nets import build, latents, sample
-from dcgan.tools.speed import noise
 from dcgan.gan.trainer import Recipe, Trainer
+from dcgan.tools.speed import noise
 
 gpu = torch.cuda.is_available()
 device = torch.device('cuda' if gpu else 'cpu')
@@ -224,8 +224,8 @@ def digits():
 # Paths of single notebooks
 
 def draw_exported(G, z):
-    from dcgan.tools.explorer import draw_onnx, export_onnx
     from dcgan.paper.walks import freeze
+    from dcgan.tools.explorer import draw_onnx, export_onnx
     return draw_onnx(export_onnx(freeze(G, z), Path(tempfile.mkdtemp())/'G.onnx'), z[:2])
 
 

@@ -1,202 +1,412 @@
-"The site (`make docs`): a page for each notebook with the outputs of its run, one for each module, and a front page of tables and figures"
-import ast, html, json, os, re, shutil, sys, tempfile
+"The site (`make docs`): pages of notebooks with their outputs, of modules, and a front page"
+
+import ast
+import html
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
-import nbformat, yaml
+import nbformat
+import yaml
 from library import Library, api
 from nbdev.serve import proc_nbs
 from PIL import Image
 from sphinx.cmd.build import build_main
 
 root = Path(__file__).resolve().parents[1]
-nbs, figures, packages, proc, site = root/'nbs', root/'figures', root/'docs/node_modules', root/'_proc', root/'_docs'
+nbs, figures, packages, proc, site = (
+    root / 'nbs',
+    root / 'figures',
+    root / 'docs/node_modules',
+    root / '_proc',
+    root / '_docs',
+)
 paths = {p.stem: p for p in nbs.rglob('[!._]*.ipynb') if '.ipynb_checkpoints' not in p.parts}
-plan = yaml.safe_load((root/'docs/site.yml').read_text())
-vendored = dict(mathjax=['es5/tex-svg.js'], **{'onnxruntime-web': [f'dist/{f}' for f in ('ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm')]})
+plan = yaml.safe_load((root / 'docs/site.yml').read_text())
+vendored = dict(
+    mathjax=['es5/tex-svg.js'],
+    **{
+        'onnxruntime-web': [
+            f'dist/{f}'
+            for f in (
+                'ort.wasm.min.mjs',
+                'ort-wasm-simd-threaded.mjs',
+                'ort-wasm-simd-threaded.wasm',
+            )
+        ]
+    },
+)
 
-def stem(entry): return re.search(r'(\w+)>?$', entry)[1] # of an entry of the sidebar
+
+def stem(entry):
+    return re.search(r'(\w+)>?$', entry)[1]  # of an entry of the sidebar
+
 
 def listed(notebooks, sidebar):
     "The names in the sidebar's order; a `ValueError` for notebooks that are in no group"
     names = [stem(n) for group in sidebar.values() for n in group]
     if lost := sorted(set(notebooks) - {*names, 'index'}):
-        raise ValueError(f"{', '.join(lost)}: in no group of the sidebar; give each a place in docs/site.yml")
+        raise ValueError(
+            f"{', '.join(lost)}: in no group of the sidebar; give each a place in docs/site.yml"
+        )
     return [n for n in names if n in notebooks]
+
 
 # Notebooks
 
+
 def light(output):
-    "An output as the site shows it, or None for progress bars, warnings, and what names files of the machine that ran it"
-    texts = [output.get('text', ''), *(t for kind, t in output.get('data', {}).items() if kind.startswith('text/'))]
-    if output.get('name') == 'stderr' or 'application/vnd.jupyter.widget-view+json' in output.get('data', {}): return None
-    if re.search(r'\.venv/lib|site-packages/|/__w/|/tmp/ipykernel', '\n'.join(texts)): return None
-    if 'text/markdown' in output.get('data', {}): output.data['text/markdown'] = re.sub(r'\]\(\.\./([^)/]+)\)', r'](figures/\1)', output.data['text/markdown'])
+    "An output as the site shows it; None for progress bars, warnings and names of local files"
+    texts = [
+        output.get('text', ''),
+        *(t for kind, t in output.get('data', {}).items() if kind.startswith('text/')),
+    ]
+    if output.get('name') == 'stderr' or 'application/vnd.jupyter.widget-view+json' in output.get(
+        'data', {}
+    ):
+        return None
+    if re.search(r'\.venv/lib|site-packages/|/__w/|/tmp/ipykernel', '\n'.join(texts)):
+        return None
+    if 'text/markdown' in output.get('data', {}):
+        output.data['text/markdown'] = re.sub(
+            r'\]\(\.\./([^)/]+)\)', r'](figures/\1)', output.data['text/markdown']
+        )
     return output
 
+
 def merged(notebook, executed):
-    "The notebook with the outputs of its cells when it was run; what papermill was given follows the parameters. And how many cells have changed since"
+    "The notebook with the outputs of its run, and how many code cells have changed since"
     ran = {}
-    for c in executed.cells: ran.setdefault(c.source, []).append(c)
+    for c in executed.cells:
+        ran.setdefault(c.source, []).append(c)
     code = [c for c in notebook.cells if c.cell_type == 'code' and c.source]
     for c in code:
-        c.outputs = [o for o in map(light, ran[c.source].pop(0).outputs) if o] if ran.get(c.source) else []
-    tagged = lambda nb, tag: [c for c in nb.cells if tag in c.metadata.get('tags', [])]
+        c.outputs = (
+            [o for o in map(light, ran[c.source].pop(0).outputs) if o] if ran.get(c.source) else []
+        )
+
+    def tagged(nb, tag):
+        return [c for c in nb.cells if tag in c.metadata.get('tags', [])]
+
     for c in tagged(notebook, 'parameters')[:1]:
         i = notebook.cells.index(c) + 1
         notebook.cells[i:i] = tagged(executed, 'injected-parameters')[:1]
     sources = {c.source for c in executed.cells}
     return notebook, sum(c.source not in sources for c in code)
 
+
 def is_imports(source):
-    try: body = ast.parse(source).body
-    except SyntaxError: return False
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return False
     return bool(body) and all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in body)
+
 
 def joined(cells):
     "Cells, with imports that follow on imports in one cell"
     found = []
     for c in cells:
         if found and all(x.cell_type == 'code' and is_imports(x.source) for x in (found[-1], c)):
-            found[-1].source = re.sub(r'(?m)^#\|\s*export\n', '', f'{found[-1].source}\n\n{c.source}')
+            found[-1].source = re.sub(
+                r'(?m)^#\|\s*export\n', '', f'{found[-1].source}\n\n{c.source}'
+            )
             found[-1].outputs += c.outputs
-        else: found.append(c)
+        else:
+            found.append(c)
     return found
+
 
 def tags(cell):
     "Imports are folded away; what the library exports can be told by its class"
-    return ['hide-input'] * is_imports(cell.source) + ['export'] * bool(re.match(r'#\|\s*export', cell.source)) if cell.cell_type == 'code' else []
+    return (
+        ['hide-input'] * is_imports(cell.source)
+        + ['export'] * bool(re.match(r'#\|\s*export', cell.source))
+        if cell.cell_type == 'code'
+        else []
+    )
 
-def provenance(name): return {p.stem: json.loads(p.read_text()) for p in sorted(figures.glob('*.json')) if json.loads(p.read_text()).get('notebook') == name}
+
+def provenance(name):
+    return {
+        p.stem: json.loads(p.read_text())
+        for p in sorted(figures.glob('*.json'))
+        if json.loads(p.read_text()).get('notebook') == name
+    }
+
 
 def run_line(kept, executed, changed):
     "When, where and at which commit the results of a page were made, each with its provenance"
-    each = lambda key: ', '.join(dict.fromkeys(re.sub(r'\b1 threads', '1 thread', str(k[key])) for k in kept.values()))
+
+    def each(key):
+        return ', '.join(
+            dict.fromkeys(re.sub(r'\b1 threads', '1 thread', str(k[key])) for k in kept.values())
+        )
+
     date = executed and executed.metadata.get('papermill', {}).get('start_time')
     minutes = max(k['seconds'] for k in kept.values()) / 60
-    said = [f"Run at {each('scale')} scale", f'on {date[:10]}' if date else '', f"at commit {each('commit')}", f"on {each('device')}", f"in {minutes:.0f} minutes" if minutes >= 1.5 else 'in a minute', '(trainings kept from before not counted).']
-    since = f' {changed} code cell{"s" * (changed > 1)} changed since and stand{"s" * (changed == 1)} without output.' if changed else ''
+    said = [
+        f"Run at {each('scale')} scale",
+        f'on {date[:10]}' if date else '',
+        f"at commit {each('commit')}",
+        f"on {each('device')}",
+        f"in {minutes:.0f} minutes" if minutes >= 1.5 else 'in a minute',
+        '(trainings kept from before not counted).',
+    ]
+    since = (
+        f' {changed} code cell{"s" * (changed > 1)} changed since and '
+        f'stand{"s" * (changed == 1)} without output.'
+        if changed
+        else ''
+    )
     links = ' · '.join(f'<a href="_static/provenance/{k}.json">{k}</a>' for k in kept)
-    return f'<div class="run">{" ".join(filter(None, said))}{since}<details><summary>Provenance of each table and figure</summary>{links}</details></div>'
+    details = f'<summary>Provenance of each table and figure</summary>{links}'
+    text = ' '.join(filter(None, said))
+    return f'<div class="run">{text}{since}<details>{details}</details></div>'
+
 
 def results(kept, notebook):
-    "The kept tables and figures that no output shows: the notebook was not kept with its outputs, or the cell has changed since"
-    outputs = '\n'.join(o.data.get('text/markdown', '') for c in notebook.cells for o in c.get('outputs', []) if 'data' in o)
+    "The kept tables and figures that no output of the page shows"
+    outputs = '\n'.join(
+        o.data.get('text/markdown', '')
+        for c in notebook.cells
+        for o in c.get('outputs', [])
+        if 'data' in o
+    )
     for name, k in kept.items():
-        if k['caption'] in outputs: continue
-        table, picture = figures/f'{name}.md', next((p for e in ('png', 'gif') if (p := figures/f'{name}.{e}').exists()), None)
-        if table.exists(): yield table.read_text()
-        if picture: yield f'![{name}](figures/{picture.name})' + (f'\n\n{k["caption"]}' if not table.exists() else '')
+        if k['caption'] in outputs:
+            continue
+        table, picture = (
+            figures / f'{name}.md',
+            next((p for e in ('png', 'gif') if (p := figures / f'{name}.{e}').exists()), None),
+        )
+        if table.exists():
+            yield table.read_text()
+        if picture:
+            yield f'![{name}](figures/{picture.name})' + (
+                f'\n\n{k["caption"]}' if not table.exists() else ''
+            )
+
 
 def page(name, library):
     "A notebook as it goes to nbdev's `proc_nbs`"
-    notebook, ran = nbformat.read(paths[name], 4), figures/f'notebooks/{name}.ipynb'
+    notebook, ran = nbformat.read(paths[name], 4), figures / f'notebooks/{name}.ipynb'
     executed, changed, kept, known = None, 0, provenance(name), library.known(name, notebook)
-    if ran.exists(): notebook, changed = merged(notebook, executed := nbformat.read(ran, 4))
+    if ran.exists():
+        notebook, changed = merged(notebook, executed := nbformat.read(ran, 4))
     notebook.metadata.pop('widgets', None)
     notebook.cells = joined(c for c in notebook.cells if not c.source.startswith('#| default_exp'))
     for c in notebook.cells:
         c.metadata = dict(tags=tags(c))
-        if c.cell_type == 'markdown': c.source = library.linked(c.source, known)
-    add = lambda text, i: notebook.cells.insert(i, nbformat.v4.new_markdown_cell(text))
-    if kept: add(run_line(kept, executed, changed), 1)
-    if unseen := list(results(kept, notebook)): add('## Results\n\n' + '\n\n'.join(unseen), len(notebook.cells))
-    defined = {k: v for m, n in library.notebook.items() if n == name for k, v in library.own(m).items()}
-    used = {k: v for k, v in known.items() if '.' not in library.full.get(v, '.') and k not in library.shadowed(notebook)}
-    return notebook, [{k: f'{library.page[v]}#{v}' for k, v in some.items()} for some in (defined, used)]
+        if c.cell_type == 'markdown':
+            c.source = library.linked(c.source, known)
+
+    def add(text, i):
+        return notebook.cells.insert(i, nbformat.v4.new_markdown_cell(text))
+
+    if kept:
+        add(run_line(kept, executed, changed), 1)
+    if unseen := list(results(kept, notebook)):
+        add('## Results\n\n' + '\n\n'.join(unseen), len(notebook.cells))
+    defined = {
+        k: v for m, n in library.notebook.items() if n == name for k, v in library.own(m).items()
+    }
+    used = {
+        k: v
+        for k, v in known.items()
+        if '.' not in library.full.get(v, '.') and k not in library.shadowed(notebook)
+    }
+    return notebook, [
+        {k: f'{library.page[v]}#{v}' for k, v in some.items()} for some in (defined, used)
+    ]
+
 
 # The pages that are no notebooks
 
+
 def sections():
     "nbs/index.ipynb by its headings: title → text; the introduction has the title ''"
-    cells = [c.source for c in nbformat.read(nbs/'index.ipynb', 4).cells if c.cell_type == 'markdown']
+    cells = [
+        c.source for c in nbformat.read(nbs / 'index.ipynb', 4).cells if c.cell_type == 'markdown'
+    ]
     parts = re.split(r'(?m)^## (.+)$', '\n\n'.join(cells))
     return dict(zip(['', *parts[1::2]], parts[::2]))
 
+
 def thumbnail(picture, size=(760, 480)):
     "A small JPEG of a picture; its path from the front page"
-    path = proc/f'_static/thumbnails/{picture.stem}.jpg'
+    path = proc / f'_static/thumbnails/{picture.stem}.jpg'
     path.parent.mkdir(parents=True, exist_ok=True)
     (small := Image.open(picture).convert('RGB')).thumbnail(size, Image.Resampling.LANCZOS)
     small.save(path, quality=85)
     return path.relative_to(proc).as_posix()
 
-def said(text): return re.sub(r'`([^`]+)`', r'<code>\1</code>', html.escape(text))
+
+def said(text):
+    return re.sub(r'`([^`]+)`', r'<code>\1</code>', html.escape(text))
+
 
 def result(name):
     "The provenance of a table or figure, at the paper's scale where it was made at that, or None"
-    return next((p for folder in (figures/'paper', figures) if (p := folder/f'{name}.json').exists()), None)
+    return next(
+        (p for folder in (figures / 'paper', figures) if (p := folder / f'{name}.json').exists()),
+        None,
+    )
+
 
 def shown(path, link):
     "A kept table's measured numbers beside the paper's, or a kept picture, with its caption"
     kept = json.loads(path.read_text())
-    number = lambda v: '' if v is None else f'{v:.2f}' if isinstance(v, float) else f'{v}'
+
+    def number(v):
+        return '' if v is None else f'{v:.2f}' if isinstance(v, float) else f'{v}'
+
     text, _, made = kept['caption'].partition(' Scale: ')
     if (picture := path.with_suffix('.png')).exists():
         first = html.escape(re.split(r'(?<=\.)(?<!Fig\.) ', text)[0].replace('`', ''))
         body = f'<a href="{link}"><img src="{thumbnail(picture)}" alt="{first}"></a>'
     else:
         rows = [r for r in kept['rows'] if r['ours'] is not None]
-        cells = [(said(', '.join(r[k] for k in ('model', 'labels') if k in r)), number(r['paper']), f"<b>{number(r['ours'])}</b> ± {number(r['interval'])}") for r in rows]
-        body = '<table><tr><th></th><th>paper</th><th>ours</th></tr>' + ''.join(f'<tr><td>{m}</td><td>{p}</td><td>{o}</td></tr>' for m, p, o in cells) + '</table>'
+        cells = [
+            (
+                said(', '.join(r[k] for k in ('model', 'labels') if k in r)),
+                number(r['paper']),
+                f"<b>{number(r['ours'])}</b> ± {number(r['interval'])}",
+            )
+            for r in rows
+        ]
+        body = (
+            '<table><tr><th></th><th>paper</th><th>ours</th></tr>'
+            + ''.join(f'<tr><td>{m}</td><td>{p}</td><td>{o}</td></tr>' for m, p, o in cells)
+            + '</table>'
+        )
     return f'<figure>{body}<figcaption>{said(text)}<br>Scale: {said(made)}</figcaption></figure>'
+
 
 def card(title, notebook, paper, shows):
     link, there = f'{notebook}.html', filter(None, map(result, shows))
     ours = ''.join(shown(p, link) for p in there) or '<p class="made">Not made yet.</p>'
-    states = f'<div><h3><a href="{link}">{title}</a></h3><p>{said(paper)}</p><a class="more" href="{link}">{notebook}</a></div>'
+    more = f'<a class="more" href="{link}">{notebook}</a>'
+    states = f'<div><h3><a href="{link}">{title}</a></h3><p>{said(paper)}</p>{more}</div>'
     return f'<div class="card-ours">{states}<div class="ours">{ours}</div></div>'.replace('\n', ' ')
+
 
 def verdicts():
     "How many claims stand, from the ledger, where there is one"
-    if not (ledger := figures/'claims.json').exists(): return ''
+    if not (ledger := figures / 'claims.json').exists():
+        return ''
     kept = json.loads(ledger.read_text())
-    counts, claims = Counter(r['verdict'] for r in kept['rows']), len({d['id'] for d in kept['details']})
+    counts, claims = (
+        Counter(r['verdict'] for r in kept['rows']),
+        len({d['id'] for d in kept['details']}),
+    )
     first = [v for v in ('supported', 'contradicted', 'undecided') if v in counts]
     each = ', '.join(f'**{counts[v]} {v}**' for v in [*first, *sorted(counts.keys() - {*first})])
-    return f'\n## What stands\n\n[The ledger](/14_claims.ipynb) has {counts.total()} rows, from {claims} claims of the paper and of the systems beside it: {each}.\n'
+    return (
+        f'\n## What stands\n\n[The ledger](/14_claims.ipynb) has {counts.total()} rows, from '
+        f'{claims} claims of the paper and of the systems beside it: {each}.\n'
+    )
+
 
 def front(library):
     "The front page: introduction, gallery, and the sidebar's order"
     intro = re.sub(r'(?m)^!\[.*$', '', sections()['']).strip()
-    galleries = [f'\n## {group}\n\n<div class="cards">' + '\n'.join(card(**c) for c in cards) + '</div>\n' for group, cards in plan['gallery'].items()]
-    there = lambda n: any((proc/f'{stem(n)}{e}').exists() for e in ('.ipynb', '.md'))
-    tree = lambda caption, names: '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *names, '```\n'])
-    groups = {g: n for g, names in plan['sidebar'].items() if (n := list(filter(there, names)))} | {'API': [f'api/{m}' for m in sorted(library.entries, key=lambda m: library.notebook[m])]}
-    in_z = '\n[Move in Z yourself](/explorer.md): trained generators of rooms, faces and digits that draw in this browser.\n' if there('explorer') else ''
-    return '\n'.join([library.linked(intro, {}), in_z, verdicts(), *galleries, *(tree(*g) for g in groups.items())])
+    galleries = [
+        f'\n## {group}\n\n<div class="cards">' + '\n'.join(card(**c) for c in cards) + '</div>\n'
+        for group, cards in plan['gallery'].items()
+    ]
+
+    def there(n):
+        return any((proc / f'{stem(n)}{e}').exists() for e in ('.ipynb', '.md'))
+
+    def tree(caption, names):
+        return '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *names, '```\n'])
+
+    groups = {g: n for g, names in plan['sidebar'].items() if (n := list(filter(there, names)))} | {
+        'API': [f'api/{m}' for m in sorted(library.entries, key=lambda m: library.notebook[m])]
+    }
+    in_z = (
+        '\n[Move in Z yourself](/explorer.md): trained generators of rooms, faces and digits '
+        'that draw in this browser.\n'
+        if there('explorer')
+        else ''
+    )
+    return '\n'.join(
+        [
+            library.linked(intro, {}),
+            in_z,
+            verdicts(),
+            *galleries,
+            *(tree(*g) for g in groups.items()),
+        ]
+    )
+
 
 # Putting it together
 
+
 def assets():
-    "Everything that the pages show or run, from this machine: figures, provenance, what comes from npm, the generators"
-    copies = {p: proc/'figures'/p.name for e in ('png', 'gif') for p in figures.glob(f'*.{e}')}
-    copies |= {p: proc/'figures/paper'/p.name for p in figures.glob('paper/*.png')}
-    copies |= {p: proc/'_static/provenance'/p.name for p in figures.glob('*.json')}
-    copies |= {p: proc/'_static/explorer/models'/p.name for p in figures.glob('generators/*')}
-    copies |= {packages/package/f: proc/'_static/vendor'/package/Path(f).name for package, files in vendored.items() for f in files}
-    if lost := [p for p in copies if not p.exists()]: raise FileNotFoundError(f'{lost[0].relative_to(root)} is not there: `make docs` gets it with npm')
-    for source, to in copies.items(): to.parent.mkdir(parents=True, exist_ok=True), shutil.copyfile(source, to)
+    "Copy what the pages show or run: figures, provenance, libraries from npm, generators"
+    copies = {p: proc / 'figures' / p.name for e in ('png', 'gif') for p in figures.glob(f'*.{e}')}
+    copies |= {p: proc / 'figures/paper' / p.name for p in figures.glob('paper/*.png')}
+    copies |= {p: proc / '_static/provenance' / p.name for p in figures.glob('*.json')}
+    copies |= {p: proc / '_static/explorer/models' / p.name for p in figures.glob('generators/*')}
+    copies |= {
+        packages / package / f: proc / '_static/vendor' / package / Path(f).name
+        for package, files in vendored.items()
+        for f in files
+    }
+    if lost := [p for p in copies if not p.exists()]:
+        raise FileNotFoundError(
+            f'{lost[0].relative_to(root)} is not there: `make docs` gets it with npm'
+        )
+    for source, to in copies.items():
+        to.parent.mkdir(parents=True, exist_ok=True), shutil.copyfile(source, to)
+
 
 def build():
     "Lay out the pages in _proc, and make _docs of them"
     os.chdir(root)
-    library, names = Library(root/'dcgan'), {}
+    library, names = Library(root / 'dcgan'), {}
     with tempfile.TemporaryDirectory() as folder:
         for name in listed([*paths], plan['sidebar']):
             notebook, names[name] = page(name, library)
-            nbformat.write(notebook, Path(folder)/f'{name}.ipynb')
+            nbformat.write(notebook, Path(folder) / f'{name}.ipynb')
         proc_nbs(path=folder, n_workers=0, force=True)
     assets()
-    parts, write = sections(), lambda name, text: ((proc/name).parent.mkdir(exist_ok=True), (proc/name).write_text(text))
-    if list(figures.glob('generators/*.onnx')): write('explorer.md', library.linked((root/'docs/explorer.md').read_text(), {}))
-    write('running.md', '# Running it\n' + '\n'.join(f'## {s}\n{library.linked(parts[s], {})}' for s in plan['running'] if s in parts))
+    parts, write = (
+        sections(),
+        lambda name, text: (
+            (proc / name).parent.mkdir(exist_ok=True),
+            (proc / name).write_text(text),
+        ),
+    )
+    if list(figures.glob('generators/*.onnx')):
+        write('explorer.md', library.linked((root / 'docs/explorer.md').read_text(), {}))
+    write(
+        'running.md',
+        '# Running it\n'
+        + '\n'.join(
+            f'## {s}\n{library.linked(parts[s], {})}' for s in plan['running'] if s in parts
+        ),
+    )
     write('names.json', json.dumps(names))
-    for module in library.entries: write(f'api/{module}.md', api(module, library))
+    for module in library.entries:
+        write(f'api/{module}.md', api(module, library))
     write('index.md', front(library))
-    if failed := build_main([*'-b html -q -W --keep-going -c docs -d _proc/_doctrees _proc _proc/_site'.split()]): return failed
+    if failed := build_main(
+        [*'-b html -q -W --keep-going -c docs -d _proc/_doctrees _proc _proc/_site'.split()]
+    ):
+        return failed
     shutil.rmtree(site, ignore_errors=True)
-    (proc/'_site').rename(site)
+    (proc / '_site').rename(site)
     print('The site is in _docs: python -m http.server -d _docs')
 
-if __name__ == '__main__': sys.exit(build())
+
+if __name__ == '__main__':
+    sys.exit(build())

@@ -1,41 +1,60 @@
 "The site in headless Chromium: it is built once, and every page is visited on a narrow screen"
-import importlib.util, json, re, shutil, subprocess, sys
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell as code, new_markdown_cell as text, new_notebook, new_output
+from copies import copy_repository
+from nbformat.v4 import new_code_cell as code
+from nbformat.v4 import new_markdown_cell as text
+from nbformat.v4 import new_notebook, new_output
 
-pytestmark = pytest.mark.xdist_group('browser') # tests that share a site run in one process
+pytestmark = pytest.mark.xdist_group('browser')  # tests that share a site run in one process
 
 root = Path(__file__).parents[1]
+
 
 @pytest.fixture
 def module(monkeypatch):
     "A module of docs/ by its name"
-    monkeypatch.syspath_prepend(root/'docs')
+    monkeypatch.syspath_prepend(root / 'docs')
+
     def module(name):
-        spec = importlib.util.spec_from_file_location(f'docs_{name}', root/f'docs/{name}.py')
+        spec = importlib.util.spec_from_file_location(f'docs_{name}', root / f'docs/{name}.py')
         spec.loader.exec_module(found := importlib.util.module_from_spec(spec))
         return found
+
     return module
+
 
 @pytest.fixture(scope='session')
 def site(tmp_path_factory):
     "The site, built in a copy of the repository"
-    fetched = subprocess.run(['make', 'docs/node_modules/.ready'], cwd=root, capture_output=True, text=True)
-    if fetched.returncode: pytest.skip(f'what comes from npm is not at hand: {fetched.stderr.strip()[-300:]}')
-    left_out = shutil.ignore_patterns('.git', '.venv', 'runs', 'data', 'smoke', 'node_modules', '_proc', '_docs', '__pycache__', '*.egg-info')
-    copy = shutil.copytree(root, tmp_path_factory.mktemp('docs')/'repository', ignore=left_out)
-    (copy/'docs/node_modules').symlink_to(root/'docs/node_modules')
-    built = subprocess.run([sys.executable, 'docs/build.py'], cwd=copy, capture_output=True, text=True)
+    fetched = subprocess.run(
+        ['make', 'docs/node_modules/.ready'], cwd=root, capture_output=True, text=True
+    )
+    if fetched.returncode:
+        pytest.skip(f'what comes from npm is not at hand: {fetched.stderr.strip()[-300:]}')
+    copy = copy_repository(tmp_path_factory.mktemp('docs') / 'repository')
+    (copy / 'docs/node_modules').symlink_to(root / 'docs/node_modules')
+    built = subprocess.run(
+        [sys.executable, 'docs/build.py'], cwd=copy, capture_output=True, text=True
+    )
     assert built.returncode == 0, built.stderr
-    return copy/'_docs'
+    return copy / '_docs'
+
 
 @pytest.fixture(scope='session')
-def address(site, serve): return f'{serve(site)}/'
+def address(site, serve):
+    return f'{serve(site)}/'
+
 
 @pytest.fixture(scope='session')
 def tab(browser, address):
@@ -43,113 +62,260 @@ def tab(browser, address):
     page, wrong = browser.new_page(viewport=dict(width=390, height=844)), []
     page.on('console', lambda m: m.type == 'error' and wrong.append(f'{page.url}: {m.text}'))
     page.on('pageerror', lambda e: wrong.append(f'{page.url}: {e}'))
-    page.on('requestfailed', lambda r: r.failure != 'net::ERR_ABORTED' and wrong.append(f'{page.url}: {r.url} failed, {r.failure}'))
-    page.on('request', lambda r: r.url.startswith((address, 'data:', 'blob:')) or wrong.append(f'{page.url}: asks another host for {r.url}'))
+    page.on(
+        'requestfailed',
+        lambda r: (
+            r.failure != 'net::ERR_ABORTED'
+            and wrong.append(f'{page.url}: {r.url} failed, {r.failure}')
+        ),
+    )
+    page.on(
+        'request',
+        lambda r: (
+            r.url.startswith((address, 'data:', 'blob:'))
+            or wrong.append(f'{page.url}: asks another host for {r.url}')
+        ),
+    )
     return page, wrong
 
-seen = '''async () => { await window.MathJax?.startup?.promise; const all = (s, f) => [...document.querySelectorAll(s)].map(f); return {
-    links: all('a[href]', a => a.href), ids: all('[id]', e => e.id), lost: all('img', i => i.naturalWidth ? null : i.src).filter(Boolean),
-    pictures: all('article img', i => i.src).length, formulas: all('mjx-container', e => e).length, wrong: all('mjx-merror, .problematic', e => e.textContent),
+
+seen = '''async () => {
+    await window.MathJax?.startup?.promise
+    const all = (s, f) => [...document.querySelectorAll(s)].map(f)
+    return {
+    links: all('a[href]', a => a.href), ids: all('[id]', e => e.id),
+    lost: all('img', i => i.naturalWidth ? null : i.src).filter(Boolean),
+    pictures: all('article img', i => i.src).length,
+    formulas: all('mjx-container', e => e).length,
+    wrong: all('mjx-merror, .problematic', e => e.textContent),
     wide: document.documentElement.scrollWidth }}'''
+
 
 @pytest.fixture(scope='session')
 def pages(tab, site, address):
     "What there is on every page: name → links, ids, pictures, formulas, width"
-    names = sorted(p.relative_to(site).as_posix() for p in site.rglob('*.html') if '_static' not in p.parts)
-    def visit(name): return tab[0].goto(address + name) and tab[0].evaluate(seen)
+    names = sorted(
+        p.relative_to(site).as_posix() for p in site.rglob('*.html') if '_static' not in p.parts
+    )
+
+    def visit(name):
+        return tab[0].goto(address + name) and tab[0].evaluate(seen)
+
     return {name: visit(name) for name in names}
+
 
 def test_every_page_loads_without_errors_and_without_another_host(pages, tab):
     assert tab[1] == [] and len(pages) > 40
     assert {k: v for k, p in pages.items() if (v := p['lost'] + p['wrong'])} == {}
 
+
 def test_no_link_is_broken(pages, site, address):
     def broken(link):
         url, anchor = urldefrag(unquote(link))
         name = url.removeprefix(address) or 'index.html'
-        return not (site/name).is_file() or bool(anchor) and name in pages and anchor not in pages[name]['ids']
-    assert {(k, l) for k, p in pages.items() for l in p['links'] if l.startswith(address) and broken(l)} == set()
-    assert {l for p in pages.values() for l in p['links'] if urlsplit(l).scheme not in ('http', 'https')} == set()
+        return (
+            not (site / name).is_file()
+            or bool(anchor)
+            and name in pages
+            and anchor not in pages[name]['ids']
+        )
+
+    assert {
+        (k, l) for k, p in pages.items() for l in p['links'] if l.startswith(address) and broken(l)
+    } == set()
+    assert {
+        l for p in pages.values() for l in p['links'] if urlsplit(l).scheme not in ('http', 'https')
+    } == set()
+
 
 def test_every_notebook_and_module_has_its_page(site):
     pages = {p.relative_to(site).as_posix() for p in site.rglob('*.html')}
-    assert {f'{p.stem}.html' for p in (site.parent/'nbs').rglob('[!._]*.ipynb')} <= pages
-    assert {f'api/{p.parent.name}.{p.stem}.html' for p in (site.parent/'dcgan').rglob('[!_]*.py')} <= pages
+    assert {f'{p.stem}.html' for p in (site.parent / 'nbs').rglob('[!._]*.ipynb')} <= pages
+    assert {
+        f'api/{p.parent.name}.{p.stem}.html' for p in (site.parent / 'dcgan').rglob('[!_]*.py')
+    } <= pages
+
 
 def test_mathematics_and_figures_are_in_place(pages, site):
-    nbs, figures = site.parent/'nbs', site.parent/'figures'
-    said = {p.stem: '\n'.join(c.source for c in nbformat.read(p, 4).cells if c.cell_type == 'markdown') for p in nbs.rglob('[!._]*.ipynb') if p.stem != 'index'}
-    formulas = [name for name, text in said.items() if re.search(r'\$\S[^$\n]*\$', re.sub('`[^`]*`', '', text))]
+    nbs, figures = site.parent / 'nbs', site.parent / 'figures'
+    said = {
+        p.stem: '\n'.join(c.source for c in nbformat.read(p, 4).cells if c.cell_type == 'markdown')
+        for p in nbs.rglob('[!._]*.ipynb')
+        if p.stem != 'index'
+    }
+    formulas = [
+        name
+        for name, text in said.items()
+        if re.search(r'\$\S[^$\n]*\$', re.sub('`[^`]*`', '', text))
+    ]
     assert formulas and [n for n in formulas if not pages[f'{n}.html']['formulas']] == []
-    kept = Counter(json.loads(p.with_suffix('.json').read_text())['notebook'] for p in figures.glob('*.png'))
+    kept = Counter(
+        json.loads(p.with_suffix('.json').read_text())['notebook'] for p in figures.glob('*.png')
+    )
     assert {n: k for n, k in kept.items() if pages[f'{n}.html']['pictures'] < k} == {}
 
+
 def test_pages_are_light_and_fit_a_phone(pages, site):
-    assert {k: n for k in pages if (n := (site/k).stat().st_size) > 1e6} == {}
+    assert {k: n for k in pages if (n := (site / k).stat().st_size) > 1e6} == {}
     assert {k: p['wide'] for k, p in pages.items() if p['wide'] > 390} == {}
+
 
 def test_front_page_lists_every_table_and_figure(tab, address):
     page, _ = tab
     page.goto(address)
     cards = {c.query_selector('h3').inner_text(): c for c in page.query_selector_all('.card-ours')}
-    assert [*cards][:14] == [f'Table {i}' for i in (1, 2, 3)] + [f'Figure {i}' for i in range(1, 12)]
+    assert [*cards][:14] == [f'Table {i}' for i in (1, 2, 3)] + [
+        f'Figure {i}' for i in range(1, 12)
+    ]
     for title, card in cards.items():
-        assert card.query_selector('p').inner_text() and card.query_selector('h3 a').get_attribute('href').endswith('.html')
-        if title.split()[0] in ('Table', 'Figure'): assert card.query_selector('.ours table' if title.startswith('Table') else '.ours img') and 'Data: ' in card.inner_text(), title
-    dcgan = next(r for r in json.loads((root/'figures/table2.json').read_text())['rows'] if r['model'] == 'DCGAN + L2-SVM')
+        assert card.query_selector('p').inner_text() and card.query_selector('h3 a').get_attribute(
+            'href'
+        ).endswith('.html')
+        if title.split()[0] in ('Table', 'Figure'):
+            assert (
+                card.query_selector('.ours table' if title.startswith('Table') else '.ours img')
+                and 'Data: ' in card.inner_text()
+            ), title
+    dcgan = next(
+        r
+        for r in json.loads((root / 'figures/table2.json').read_text())['rows']
+        if r['model'] == 'DCGAN + L2-SVM'
+    )
     assert f"{dcgan['ours']:.2f} ± {dcgan['interval']:.2f}" in cards['Table 2'].inner_text()
-    assert 'supervised CNN' in cards['Table 2'].inner_text() # the paper's number is of the validation images: its cell is empty
-    assert cards['Figure 1'].query_selector('img').get_attribute('alt').startswith('Fig. 1: the lsun64 generator')
+    assert (
+        'supervised CNN' in cards['Table 2'].inner_text()
+    )  # the paper's number is of the validation images: its cell is empty
+    assert (
+        cards['Figure 1']
+        .query_selector('img')
+        .get_attribute('alt')
+        .startswith('Fig. 1: the lsun64 generator')
+    )
+
 
 def test_search_finds_a_function(tab, address):
     page, wrong = tab
     page.goto(address + 'search.html?q=draw_walks')
-    page.wait_for_selector('#search-results a[href*="api/paper.walks.html#dcgan.paper.walks.draw_walks"]')
+    page.wait_for_selector(
+        '#search-results a[href*="api/paper.walks.html#dcgan.paper.walks.draw_walks"]'
+    )
     assert wrong == []
+
 
 def test_dark_mode_changes_the_ground(tab, address):
     page, _ = tab
     page.goto(address)
+
     def ground(mode):
         page.locator('.theme-switch-button:visible').first.click()
         page.locator(f'.theme-change-button[data-mode={mode}]:visible').first.click()
         return page.evaluate('getComputedStyle(document.body).backgroundColor')
+
     assert ground('dark') != ground('light')
+
 
 # How a page is made
 
+
 def test_outputs_come_from_the_run_and_only_to_cells_that_did_not_change(module):
-    said = lambda s: [new_output('stream', text=s)]
+    def said(s):
+        return [new_output('stream', text=s)]
+
     figure = new_output('display_data', {'text/markdown': '![](../fig04.png)'})
-    path = new_output('execute_result', {'text/plain': '/somewhere/.venv/lib/python3.11/x.py:43: UserWarning'})
-    bar, warning = new_output('display_data', {'application/vnd.jupyter.widget-view+json': {}}), new_output('stream', name='stderr', text='5%')
+    path = new_output(
+        'execute_result', {'text/plain': '/somewhere/.venv/lib/python3.11/x.py:43: UserWarning'}
+    )
+    bar, warning = (
+        new_output('display_data', {'application/vnd.jupyter.widget-view+json': {}}),
+        new_output('stream', name='stderr', text='5%'),
+    )
     parameters = code("scale = 'auto'", metadata=dict(tags=['parameters']))
     now = new_notebook(cells=[text('# Title'), parameters, code('1'), code('new'), code('draw()')])
-    ran = new_notebook(cells=[parameters, code("scale = 'smoke'", metadata=dict(tags=['injected-parameters'])), code('1', outputs=said('1')),
-                              code('old', outputs=said('old')), code('draw()', outputs=[bar, figure, path, warning])])
+    ran = new_notebook(
+        cells=[
+            parameters,
+            code("scale = 'smoke'", metadata=dict(tags=['injected-parameters'])),
+            code('1', outputs=said('1')),
+            code('old', outputs=said('old')),
+            code('draw()', outputs=[bar, figure, path, warning]),
+        ]
+    )
     page, changed = module('build').merged(now, ran)
-    assert [c.source for c in page.cells] == ['# Title', "scale = 'auto'", "scale = 'smoke'", '1', 'new', 'draw()'] and changed == 1
-    assert [[o.get('text') or o.data['text/markdown'] for o in c.outputs] for c in page.cells[3:]] == [['1'], [], ['![](figures/fig04.png)']]
+    assert [c.source for c in page.cells] == [
+        '# Title',
+        "scale = 'auto'",
+        "scale = 'smoke'",
+        '1',
+        'new',
+        'draw()',
+    ] and changed == 1
+    assert [
+        [o.get('text') or o.data['text/markdown'] for o in c.outputs] for c in page.cells[3:]
+    ] == [['1'], [], ['![](figures/fig04.png)']]
+
 
 def test_imports_that_follow_on_imports_are_one_cell(module):
-    cells = [text('# Title'), code('#| export\nimport math'), code('import os'), code('f = 1'), code('import re')]
-    assert [c.source for c in module('build').joined(cells)] == ['# Title', 'import math\n\nimport os', 'f = 1', 'import re']
+    cells = [
+        text('# Title'),
+        code('#| export\nimport math'),
+        code('import os'),
+        code('f = 1'),
+        code('import re'),
+    ]
+    assert [c.source for c in module('build').joined(cells)] == [
+        '# Title',
+        'import math\n\nimport os',
+        'f = 1',
+        'import re',
+    ]
+
 
 def test_results_at_the_papers_scale_take_the_card(module, tmp_path, monkeypatch):
-    build, kept = module('build'), lambda ours, scale: json.dumps(dict(caption=f'Errors. Scale: {scale}. Data: none.', rows=[dict(model='A & B', paper=None, ours=ours, interval=.5), dict(model='cited', paper=3.5, ours=None, interval=None)]))
+    build, kept = (
+        module('build'),
+        lambda ours, scale: json.dumps(
+            dict(
+                caption=f'Errors. Scale: {scale}. Data: none.',
+                rows=[
+                    dict(model='A & B', paper=None, ours=ours, interval=0.5),
+                    dict(model='cited', paper=3.5, ours=None, interval=None),
+                ],
+            )
+        ),
+    )
     monkeypatch.setattr(build, 'figures', tmp_path)
-    (tmp_path/'paper').mkdir(), (tmp_path/'table2.json').write_text(kept(22.5, 'laptop'))
-    card = lambda: build.card('Table 2', '05_svhn', 'Says.', ['table2', 'absent'])
-    assert '<td>A &amp; B</td><td></td><td><b>22.50</b> ± 0.50</td>' in card() and 'cited' not in card() and 'Scale: laptop' in card()
-    (tmp_path/'paper/table2.json').write_text(kept(11.25, 'paper'))
+    (tmp_path / 'paper').mkdir(), (tmp_path / 'table2.json').write_text(kept(22.5, 'laptop'))
+
+    def card():
+        return build.card('Table 2', '05_svhn', 'Says.', ['table2', 'absent'])
+
+    assert (
+        '<td>A &amp; B</td><td></td><td><b>22.50</b> ± 0.50</td>' in card()
+        and 'cited' not in card()
+        and 'Scale: laptop' in card()
+    )
+    (tmp_path / 'paper/table2.json').write_text(kept(11.25, 'paper'))
     assert '<b>11.25</b>' in card() and 'Scale: paper' in card() and 'Scale: laptop' not in card()
+
 
 def test_a_notebook_in_no_group_stops_the_build(module):
     build = module('build')
-    with pytest.raises(ValueError, match='16_new: in no group of the sidebar'): build.listed(['05_svhn', '16_new', 'index'], build.plan['sidebar'])
-    assert build.listed(['10a_explorer', '05_svhn'], build.plan['sidebar']) == ['05_svhn', '10a_explorer']
+    with pytest.raises(ValueError, match='16_new: in no group of the sidebar'):
+        build.listed(['05_svhn', '16_new', 'index'], build.plan['sidebar'])
+    assert build.listed(['10a_explorer', '05_svhn'], build.plan['sidebar']) == [
+        '05_svhn',
+        '10a_explorer',
+    ]
+
 
 def test_docments_are_read_from_the_source(module):
-    source = "__all__ = ['f']\ndef f(a:int, # first, N×z\n      b=2, # second\n      **kw): # what comes back\n    'Says'\n"
-    (kind, name, given, _, meaning), = module('library').entries(source)
-    assert (kind, name, given) == ('function', 'f', '(a: int, b=2, **kw)') and meaning['a'] == 'first, N×z' and meaning['b'] == 'second'
+    source = (
+        "__all__ = ['f']\ndef f(a:int, # first, N×z\n      b=2, # second\n"
+        "      **kw): # what comes back\n    'Says'\n"
+    )
+    ((kind, name, given, _, meaning),) = module('library').entries(source)
+    assert (
+        (kind, name, given) == ('function', 'f', '(a: int, b=2, **kw)')
+        and meaning['a'] == 'first, N×z'
+        and meaning['b'] == 'second'
+    )

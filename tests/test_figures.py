@@ -1,5 +1,7 @@
 "`dcgan-figures` from outside: a killed run is made again, a complete one is kept and not repeated"
-import shutil, time
+
+import shutil
+import time
 from pathlib import Path
 
 import nbformat
@@ -7,22 +9,28 @@ import pytest
 
 root = Path(__file__).parents[1]
 
+
 @pytest.fixture
 def project(sandbox):
     "A project with one notebook of the repository"
     for name in ('dcgan', 'settings.ini', 'nbs/lib/gan/nets.ipynb'):
-        (sandbox/name).parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if (root/name).is_dir() else shutil.copy)(root/name, sandbox/name)
+        (sandbox / name).parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (root / name).is_dir() else shutil.copy)(root / name, sandbox / name)
     return sandbox
+
 
 def wait_for(path, seconds=60):
     until = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < until, f'{path} did not appear'
-        time.sleep(.05)
+        time.sleep(0.05)
+
 
 def test_killed_run_is_made_again_and_a_complete_one_is_kept(start, run, project):
-    kept, running = project/'figures'/'smoke'/'notebooks'/'nets.ipynb', project/'runs'/'executed'/'nets.ipynb'
+    kept, running = (
+        project / 'figures' / 'smoke' / 'notebooks' / 'nets.ipynb',
+        project / 'runs' / 'executed' / 'nets.ipynb',
+    )
     process = start('dcgan-figures', scale='smoke')
     wait_for(running)
     process.kill()
@@ -30,7 +38,16 @@ def test_killed_run_is_made_again_and_a_complete_one_is_kept(start, run, project
     done = run('dcgan-figures', scale='smoke')
     assert done.returncode == 0 and '1 notebook at smoke' in done.stdout, done.stderr
     nb = nbformat.read(kept, 4)
-    shown = [o.data['text/markdown'] for c in nb.cells for o in c.get('outputs', []) if 'text/markdown' in o.get('data', {})]
-    assert '![](../fig01.png)' in shown and nb.metadata.dcgan['left'] == ['fig01.json'] and (kept.parent/'../fig01.png').exists()
+    shown = [
+        o.data['text/markdown']
+        for c in nb.cells
+        for o in c.get('outputs', [])
+        if 'text/markdown' in o.get('data', {})
+    ]
+    assert (
+        '![](../fig01.png)' in shown
+        and nb.metadata.dcgan['left'] == ['fig01.json']
+        and (kept.parent / '../fig01.png').exists()
+    )
     assert str(project) not in kept.read_text() and not running.exists()
     assert 'nets: up to date' in run('dcgan-figures', scale='smoke').stdout
