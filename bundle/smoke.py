@@ -253,7 +253,7 @@ def draw_drawing():
 
 
 def read_faces():
-    from dcgan.paper.arithmetic import fit_reader
+    from dcgan.measure.faces import fit_reader
     from dcgan.worlds.digits import draw
     return fit_reader(*draw('faces', 640), 1, 0, device)
 
