@@ -105,7 +105,8 @@ results = {'metrics': ['acceptance.csv', 'defects.png', 'metrics.png', 'metrics.
            '11_large_images': ['cppn_claims.csv', 'cppn_digits.png', 'cppn_digits_table.csv', 'cppn_sizes.png', 'cppn_cost.csv', 'cppn_walk.gif'],
            '12_turing': ['turing_claims.csv', 'turing_curves.png', 'turing_sizes.csv', 'turing_samples.png'],
            '13_deligan': ['deligan_claims.csv', 'deligan_points.png', 'deligan_toy.csv', 'deligan_digits_scores.csv', 'deligan_natural_scores.csv'],
-           '15_speed': ['speed_rates.csv', 'speed_sizes.png', 'speed_scaling.csv', 'speed_goals.csv']}
+           '15_speed': ['speed_sizes.png'],
+           '00_one_sitting': ['one_sitting_samples.png', 'one_sitting_losses.png', 'one_sitting_trainer.csv']}
 
 @pytest.mark.parametrize('notebook', results)
 def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
@@ -128,6 +129,7 @@ def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
     ('12_turing', dict(sizes=[48]), "unknown size 48: one of 32, 64, 128, 256"),
     ('13_deligan', dict(trials=1), 'trials is 1'),
     ('14_claims', dict(scale='big'), "unknown scale 'big'"),
+    ('00_one_sitting', dict(maps=0), 'maps is 0'),
     ('15_speed', dict(rounds=0), 'rounds is 0')])
 def test_wrong_parameter_stops_other_notebooks(papermill, notebook, parameters, message):
     done = papermill(notebook, **parameters)
