@@ -207,7 +207,12 @@ results = {
         'deligan_digits_scores.csv',
         'deligan_natural_scores.csv',
     ],
-    '15_speed': ['speed_rates.csv', 'speed_sizes.png', 'speed_scaling.csv', 'speed_goals.csv'],
+    '15_speed': ['speed_sizes.png'],
+    '00_one_sitting': [
+        'one_sitting_samples.png',
+        'one_sitting_losses.png',
+        'one_sitting_trainer.csv',
+    ],
 }
 
 
@@ -240,6 +245,7 @@ def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
         ('13_deligan', dict(trials=1), 'trials is 1'),
         ('14_claims', dict(scale='big'), "unknown scale 'big'"),
         ('15_speed', dict(rounds=0), 'rounds is 0'),
+        ('00_one_sitting', dict(maps=0), 'maps is 0'),
     ],
 )
 def test_wrong_parameter_stops_other_notebooks(papermill, notebook, parameters, message):
