@@ -254,7 +254,7 @@ def draw_drawing():
 
 def read_faces():
     from dcgan.measure.faces import fit_reader
-    from dcgan.worlds.digits import draw
+    from dcgan.worlds.world import draw
     return fit_reader(*draw('faces', 640), 1, 0, device)
 
 
@@ -291,7 +291,7 @@ def others():
 
 def streamed():
     "A trainer whose images stay on the host"
-    from dcgan.data.store import Feed
+    from dcgan.data.feed import Feed
     t = trainer('svhn32')
     t.feed = Feed(t.data, device, resident=False)
     return t
@@ -354,7 +354,7 @@ def sampling_rates(G):
 
 @check
 def features():
-    from dcgan.measure.features import fit_path
+    from dcgan.measure.svm import fit_path
     n, width = by_device((3000, 28_672), (200, 300))
     X, y = torch.randn(n, width, generator=generator('svm')), torch.arange(n) % 10
     X[torch.arange(n), y] += 4
@@ -376,8 +376,8 @@ def extraction_rate():
 
 @check
 def worlds():
-    from dcgan.worlds.digits import draw
-    from dcgan.worlds.digits import worlds as names
+    from dcgan.worlds.world import draw
+    from dcgan.worlds.world import worlds as names
     said, n = {}, by_device(1024, 64)
     for name in names:
         cpu, a = seconds(lambda name=name: draw(name, n)[0])

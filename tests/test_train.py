@@ -23,7 +23,8 @@ from safetensors import safe_open
 from torch.distributed.run import get_args_parser
 
 from dcgan.base.core import runs_root
-from dcgan.data.store import Feed, load, to_float
+from dcgan.data.feed import Feed, to_float
+from dcgan.data.store import load
 from dcgan.gan.checkpoints import key_of, read_checkpoint
 from dcgan.gan.launch import train, train_cli
 from dcgan.gan.nets import build

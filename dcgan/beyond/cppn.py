@@ -24,9 +24,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from ..base.core import generator, project_root, within
-from ..data.store import ImageSet, to_float, to_uint8
+from ..data.store import ImageSet
+from ..data.feed import to_float, to_uint8
 from ..gan.nets import Family, Latent, Layer, build, families, latents, sample
-from ..gan.trainer import Objective, objectives, schedules
+from ..gan.objectives import Objective, objectives, schedules
 
 # %% ../../nbs/lib/beyond/cppn.ipynb #693f95ed
 def coordinates(size:int, # side of the image, pixels

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 
 from ..base.core import generator, seed_of, within
 from ..gan.nets import Family, Latent, Layer, build, families, latents
-from ..gan.trainer import Recipe, train_all
-from ..measure.metrics import mean_interval
+from ..gan.trainer import Recipe
+from ..gan.launch import train_all
+from ..measure.intervals import mean_interval
 
 # %% ../../nbs/lib/beyond/deligan.ipynb #edf31585
 def chosen(drawn:torch.Tensor, # N×(1 + z), a uniform number before the noise

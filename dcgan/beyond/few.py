@@ -17,21 +17,15 @@ import torch.nn as nn
 
 from ..base.core import generator
 from .deligan import by_name, plus_minus
-from ..data.store import ImageSet, split_validation, to_float, to_uint8
+from ..data.store import ImageSet
+from ..data.feed import split_validation, to_float, to_uint8
 from ..gan.nets import latents, sample, tiles
-from ..measure.features import draw_labelled
-from dcgan.measure.metrics import (
-    claim_row,
-    covered,
-    double_exposure,
-    embed,
-    feature_network,
-    fid,
-    imagenet_features,
-    kid,
-    memorisation,
-    t_interval,
-)
+from ..measure.probe import draw_labelled
+from ..measure.intervals import claim_row, t_interval
+from ..measure.metrics import covered, embed, fid, imagenet_features, kid
+from ..measure.acceptance import double_exposure
+from ..measure.classifiers import feature_network
+from ..measure.memorisation import memorisation
 
 # %% ../../nbs/lib/beyond/few.ipynb #920768aa
 def _posteriors(p):

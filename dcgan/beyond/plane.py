@@ -15,7 +15,8 @@ from matplotlib.patches import Ellipse
 
 from ..base.core import generator
 from .deligan import by_name, plus_minus
-from ..data.store import ImageSet, to_float, to_uint8
+from ..data.store import ImageSet
+from ..data.feed import to_float, to_uint8
 from ..gan.nets import latents, sample
 from ..measure.metrics import covered
 

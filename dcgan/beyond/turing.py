@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from ..gan.nets import Family, Layer, Net, families
-from ..gan.trainer import Objective, objectives
-from ..measure.metrics import t_interval
+from ..gan.objectives import Objective, objectives
+from ..measure.intervals import t_interval
 
 # %% ../../nbs/lib/beyond/turing.ipynb #625d8c51
 def turing_family(size:int, # side of the images, pixels: a power of two, 8 or more

@@ -32,7 +32,7 @@ from ..base.core import atomic_path, data_root, generator, one_of, resolve_scale
 from .download import downloads, prepare_download
 from .sources import fails_machine, reason, source_kinds
 from .store import describe_set, known, splits, stored, write_set
-from ..worlds.digits import worlds
+from ..worlds.world import worlds
 
 # %% ../../nbs/lib/data/prepare.ipynb #79132a2b
 class _Chunk:

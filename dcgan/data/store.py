@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from ..base.core import data_root, name_in_errors, one_of, seed_of, within
 from ..worlds import faces, objects, rooms  # noqa: F401
-from ..worlds.digits import draw, worlds
+from ..worlds.world import draw, worlds
 
 # %% ../../nbs/lib/data/store.ipynb #b9109fa8
 def content_hash(array:np.ndarray, # of any shape; may be a memory map

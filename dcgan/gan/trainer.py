@@ -16,7 +16,8 @@ from fastcore.basics import patch
 from torch.nn.utils import clip_grad_norm_
 
 from ..base.core import be_deterministic, pick_device, pick_precision
-from ..data.store import ImageSet, to_float
+from ..data.store import ImageSet
+from ..data.feed import to_float
 from .objectives import augmented, gradient_penalty, objectives, schedules, turn
 from .processes import average_gradients, n_processes
 
@@ -189,7 +190,7 @@ from dcgan.base.core import (
 )
 
 # %% ../../nbs/lib/gan/trainer.ipynb #d7bdd4f1
-from ..data.store import Feed
+from ..data.feed import Feed
 from .checkpoints import read_checkpoint, write_checkpoint
 from .nets import build, families, latents, sample
 from .objectives import policies, policies_of

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..base.core import table_row
+from ..base.tables import table_row
 from ..data.store import ImageSet
 from ..gan.nets import Net
-from .features import fit_path, probe
-from .metrics import mean_interval
+from .svm import fit_path
+from .probe import probe
+from .intervals import mean_interval
 
 # %% ../../nbs/lib/measure/accuracy.ipynb #046e2115
 def right_answers(X:torch.Tensor, y:torch.Tensor, # N×F features and N labels to fit

@@ -19,10 +19,11 @@ from tqdm.auto import tqdm
 
 # %% ../../nbs/lib/measure/face_reader.ipynb #ab9e1b56
 from ..base.core import by_scale, generator, one_of, seed_of
-from ..data.store import fingerprint, to_float
-from ..gan.trainer import kept
-from .metrics import wilson
-from ..worlds.digits import draw
+from ..data.store import fingerprint
+from ..data.feed import to_float
+from ..gan.checkpoints import kept
+from .intervals import wilson
+from ..worlds.world import draw
 
 # %% ../../nbs/lib/measure/face_reader.ipynb #e0428f02
 attributes = ('smile', 'glasses', 'long_hair', 'beard')

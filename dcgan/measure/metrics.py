@@ -19,7 +19,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..data.store import ImageSet
-from ..gan.trainer import kept
+from ..gan.checkpoints import kept
 
 # %% ../../nbs/lib/measure/metrics.ipynb #4d5ea4c7
 def _fold_batch_norm(net):

@@ -14,9 +14,11 @@ from joblib import Parallel, delayed, parallel_config
 from sklearn.neighbors import KNeighborsClassifier
 from tqdm.auto import tqdm
 
-from ..base.core import generator, table_row
+from ..base.core import generator
+from ..base.tables import table_row
 from ..data.store import ImageSet
-from .metrics import classifier_error, fit_classifier, mean_interval
+from .classifiers import classifier_error, fit_classifier
+from .intervals import mean_interval
 
 # %% ../../nbs/lib/measure/supervised.ipynb #f43a85ac
 def side_by_side(call:Callable, # of keyword arguments

@@ -26,11 +26,12 @@ from torchvision.utils import draw_bounding_boxes
 from tqdm.auto import tqdm
 
 from ..base.core import atomic_path, generator, one_of, pick_precision, seed_of, within
-from ..data.store import ImageSet, to_float
+from ..data.store import ImageSet
+from ..data.feed import to_float
 from ..gan.nets import tiles
-from ..gan.trainer import kept
-from .metrics import wilson
-from ..worlds.digits import draw
+from ..gan.checkpoints import kept
+from .intervals import wilson
+from ..worlds.world import draw
 from ..worlds.rooms import kind_of, kinds
 
 # %% ../../nbs/lib/measure/windows.ipynb #27489833

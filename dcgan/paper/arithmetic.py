@@ -19,11 +19,12 @@ import yaml
 from scipy.stats import bootstrap
 
 # %% ../../nbs/lib/paper/arithmetic.ipynb #3ab6fafb
-from ..base.core import generator, one_of, table_row, within
-from ..data.store import to_float, to_uint8
+from ..base.core import generator, one_of, within
+from ..base.tables import table_row
+from ..data.feed import to_float, to_uint8
 from ..gan.nets import Net, sample, tiles
 from ..measure.faces import attributes, carries, certainty
-from ..measure.metrics import wilson
+from ..measure.intervals import wilson
 
 # %% ../../nbs/lib/paper/arithmetic.ipynb #64aeb1e2
 concepts = {

@@ -16,21 +16,15 @@ import torch
 import torch.nn as nn
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #b58f8b34
-from ..base.core import by_scale, pick_device, table_row
+from ..base.core import by_scale, pick_device
+from ..base.tables import table_row
 from ..data.store import ImageSet, known, load
-from ..gan.trainer import Measure, Recipe, Trainer, train
-from dcgan.measure.metrics import (
-    as_given,
-    compare,
-    embed,
-    embed_once,
-    imagenet_features,
-    look_every,
-    memorisation,
-    n_look,
-    watch_kid,
-)
-from ..worlds.digits import worlds
+from ..gan.trainer import Measure, Recipe, Trainer
+from ..gan.launch import train
+from ..measure.memorisation import as_given, memorisation
+from ..measure.metrics import compare, embed, embed_once, imagenet_features
+from ..measure.watch import look_every, n_look, watch_kid
+from ..worlds.world import worlds
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #f4fc9c30
 @functools.cache

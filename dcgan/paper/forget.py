@@ -12,7 +12,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_score
 
-from ..base.core import generator, one_of, table_row, within
+from ..base.core import generator, one_of, within
+from ..base.tables import table_row
 from ..gan.nets import Net, sample
 from ..measure.metrics import kid
 from ..measure.windows import centred, of_kind, percent

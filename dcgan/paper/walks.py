@@ -16,7 +16,7 @@ import torch.nn as nn
 from torchvision.io import encode_png
 
 from ..base.core import one_of, within
-from ..data.store import to_uint8
+from ..data.feed import to_uint8
 from ..gan.nets import Net, sample
 from ..measure.features import freezing
 from ..measure.metrics import covered, embed, kid, nearest

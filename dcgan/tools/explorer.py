@@ -18,7 +18,7 @@ import torch.nn as nn
 from onnx import TensorProto, helper, numpy_helper
 
 from ..base.core import Run, one_of
-from ..data.store import to_uint8
+from ..data.feed import to_uint8
 from ..gan.nets import Net, sample
 
 # %% ../../nbs/lib/tools/explorer_files.ipynb #46670e6e
