@@ -50,6 +50,7 @@ def cover(self:Canvas, low:torch.Tensor, # N×size, where the span of each colum
     inside = torch.sub((half + .5).unsqueeze(axis), distance, out=distance).clamp_(0, 1)
     return inside.mul_(strength.unsqueeze(axis))
 
+# %% ../../nbs/lib/worlds/rooms.ipynb #f9a0437a
 @patch
 def paint(self:Canvas,
           colour:torch.Tensor, # N×3, N×3×1×size (one a column) or N×3×size×1 (one a row)
@@ -89,7 +90,7 @@ def flat(self:Canvas, eye, box, y, shown, soft=None):
     return self.cover(
         project(vx, x0, s), project(vx, x1, s), rows * (shown * (y > eye[:, 1]))[:, None], 2, soft)
 
-
+# %% ../../nbs/lib/worlds/rooms.ipynb #b788d6ad
 @patch
 def side(self:Canvas, eye, box, shown):
     "Cover (N×size×size) of the side of a box that faces the eye's axis"
@@ -351,6 +352,7 @@ def _sample_chest(n, g, f):
         sun=between(g, 0.1, 0.5, n) * chance(g, 0.5, n) * (f['hour'] == 0),
     )
 
+# %% ../../nbs/lib/worlds/rooms.ipynb #7d522398
 def _sample_rug(n, g, f):
     x0, x1, _, y1, far, near = f['bed_box'].T
     a = far * between(g, 1.02, 1.25, n)
@@ -395,6 +397,7 @@ def _sample_light(n, g, f):
         lamp_glow=between(g, 0.2, 0.5, n),
     )
 
+# %% ../../nbs/lib/worlds/rooms.ipynb #eac1397b
 def _sample_pattern(n, g):
     def sometimes(p, low, high): return chance(g, p, n) * between(g, low, high, n)
 
@@ -425,6 +428,7 @@ def _sample_rooms(n, g):
 # %% ../../nbs/lib/worlds/rooms.ipynb #e58888cd
 def _each(v): return v[:, None] # a number an image, beside one a pixel
 
+# %% ../../nbs/lib/worlds/rooms.ipynb #a0e81888
 def _paint_shell(canvas, f):
     t, (x0, x1, y0, y1), (vx, vy) = canvas.t, f['back'].T[..., None], f['eye'].T[..., None]
     s = ((t - vy) / _away(y1 - vy)).clamp_min(.3)
@@ -512,6 +516,7 @@ def _paint_bars(canvas, f, look, u, on, a, b):
     )
     canvas.paint(_colours(f, ('trim', 'trim', 'wood', 'rim')), canvas.cover(low, high, strength, 1))
 
+# %% ../../nbs/lib/worlds/rooms.ipynb #9490ba2d
 def _paint_curtains(canvas, f, look, wall):
     x0, x1 = f['hung_x'][:, :2].unbind(2)
     cloth = canvas.span(x0, x0 + f['drape']) + canvas.span(x1 - f['drape'], x1)
@@ -539,6 +544,7 @@ def _paint_lamp(canvas, f):
         f['lit'][:, None], torch.tensor([1.3, 1.2, 1.0], device=t.device), f['faces'][:, 1:2])
     canvas.paint(shade, canvas.cover(x - wide, x + wide, canvas.span(y - r, y + r)[:, 0] * on, 2))
 
+# %% ../../nbs/lib/worlds/rooms.ipynb #4094d073
 def _paint_rug(canvas, f):
     box, b, on = f['rug_box'], f['border'], f['present'][:, 6]
     edge = torch.stack([b, -b, 0 * b, 0 * b, .02 + b, -.02 - 2 * b], 1)
