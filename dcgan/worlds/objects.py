@@ -62,7 +62,7 @@ def _radius(f):
     return outlines.to(around.device)[f['label']] * (
         1 + f['bend'] @ torch.cat([around.cos(), around.sin()]))
 
-
+# %% ../../nbs/lib/worlds/objects.ipynb #531c214e
 def _frame(f):
     c, s, wide = f['rotation'].cos(), f['rotation'].sin(), f['stretch'].exp()
     return (
@@ -85,6 +85,7 @@ def _grid(size, device): return (torch.arange(size, device=device) + .5) / size
 
 def _soft(f, size): return f['blur'].clamp_min(.3 / size).view(-1, 1, 1)
 
+# %% ../../nbs/lib/worlds/objects.ipynb #f3feb1d3
 def _silhouette(f, size):
     radius, away = _radius(f), _grid(size, f['bend'].device) - f['centre'][..., None]
     m = torch.linalg.inv(_frame(f))[..., None, None]
@@ -122,7 +123,7 @@ def _wave(x, y, phase):
     rows = torch.stack([y.cos(), y.sin()], -1)
     return rows @ torch.stack([(x + phase).sin(), (x + phase).cos()], -2)
 
-
+# %% ../../nbs/lib/worlds/objects.ipynb #b1886d39
 def _pattern(f, noise, size):
     t = _grid(size, noise.device) - .5
     x, y = (k[..., None] * t for k in f['wave'].unbind(-1))
@@ -184,6 +185,7 @@ def _sample_props(n, g):
         props_shown=chance(g, 0.6, n, 4),
     )
 
+# %% ../../nbs/lib/worlds/objects.ipynb #bf9d87e2
 def _props(f, size):
     centre, half = f['props'][..., None].split(2, 2)
     power = f['props_power'][..., None]
@@ -205,6 +207,7 @@ def _sample_ground(n, g):
         growth=between(g, -0.2, 1.6, n), growth_edge=0.04 * 10 ** torch.rand(n, generator=g),
         roughness=between(g, 0.9, 1.8, n, 2), relief=0.04 + 0.2 * torch.rand(n, generator=g) ** 1.5)
 
+# %% ../../nbs/lib/worlds/objects.ipynb #f5d95e43
 def _background(f, noise, pattern, size):
     def each(name): return f[name].view(-1, 1, 1)
     t = _grid(size, noise.device)
@@ -254,6 +257,7 @@ def _sample_objects(n, g):
         camera |= sample(n, g)
     return camera | dict(box=_box(camera))
 
+# %% ../../nbs/lib/worlds/objects.ipynb #24345df8
 def _render_objects(f, size, g):
     device, n = f['label'].device, len(f['label'])
     noise = fractal(torch.randn(n, 2, 48, 48, generator=g).to(device), f['roughness'], size)

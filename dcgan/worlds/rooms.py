@@ -47,19 +47,15 @@ def cover(self:Canvas, low:torch.Tensor, # N×size, where the span of each colum
     middle, half = (low + high) / 2 / soft, (high - low) / 2 / soft
     strength = strength * (2 * half).clamp(0, 1)
     distance = ((self.t / soft).unsqueeze(3 - axis) - middle.unsqueeze(axis)).abs_()
-    return (
-        torch.sub((half + 0.5).unsqueeze(axis), distance, out=distance)
-        .clamp_(0, 1)
-        .mul_(strength.unsqueeze(axis))
-    )
+    inside = torch.sub((half + .5).unsqueeze(axis), distance, out=distance).clamp_(0, 1)
+    return inside.mul_(strength.unsqueeze(axis))
 
-
+# %% ../../nbs/lib/worlds/rooms.ipynb #f9a0437a
 @patch
-def paint(
-    self: Canvas,
-    colour: torch.Tensor,  # N×3, N×3×1×size (a colour a column) or N×3×size×1 (a colour a row)
-    cover: torch.Tensor,  # N×size×size
-):
+def paint(self:Canvas,
+          colour:torch.Tensor, # N×3, N×3×1×size (one a column) or N×3×size×1 (one a row)
+          cover:torch.Tensor, # N×size×size
+         ):
     "Mix in a colour"
     self.image.lerp_(colour if colour.dim() == 4 else colour[:, :, None, None], cover[:, None])
 
@@ -94,7 +90,7 @@ def flat(self:Canvas, eye, box, y, shown, soft=None):
     return self.cover(
         project(vx, x0, s), project(vx, x1, s), rows * (shown * (y > eye[:, 1]))[:, None], 2, soft)
 
-
+# %% ../../nbs/lib/worlds/rooms.ipynb #b788d6ad
 @patch
 def side(self:Canvas, eye, box, shown):
     "Cover (N×size×size) of the side of a box that faces the eye's axis"
@@ -172,11 +168,8 @@ def hsv(h:torch.Tensor, # hue, 0 to 1, repeating
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #e683d355
 def _mix(rows, choice, g):
-    low, high = (
-        torch.tensor([[float(v) for v in row.split()] for row in rows])[choice]
-        .unflatten(1, (3, 2))
-        .unbind(2)
-    )
+    table = torch.tensor([[float(v) for v in row.split()] for row in rows])
+    low, high = table[choice].unflatten(1, (3, 2)).unbind(2) # N×3 each
     return low + (high - low) * torch.rand(len(choice), 3, generator=g)
 
 def _sample_paints(n, g, hour):
@@ -222,10 +215,9 @@ def _sample_bed(n, g, back, eye):
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #01c4a7fd
 def _sample_bedding(n, g, left, right, top, floor, far, near, height, way):
-    start, hang, rise = (
-        between(g, 0.25, 0.5, n), top + (floor - top) * between(g, 0.35, 0.95, n),
-        floor - between(g, 0.28, 0.42, n) * height)
-
+    start = between(g, .25, .5, n)
+    hang = top + (floor - top) * between(g, .35, .95, n)
+    rise = floor - between(g, .28, .42, n) * height
     def along(a, b): # the bed from share a to share b of its length, counted from its head
         long = right - left
         x0 = torch.where(way == 1, left + a * long, torch.where(way == 2, right - b * long, left))
@@ -274,12 +266,8 @@ def _sample_slots(n, g, back, bed_box, way, n_windows):
     left = torch.where(n_windows == 2, first.minimum(second), first)
     picture = best.indices.gather(1, n_windows[:, None])[:, 0]
     place = torch.stack([left, first.maximum(second), door.indices, picture], 1)
-    can = torch.stack(
-        [
-            n_windows > 0, n_windows > 1, has_door,
-            (best.values.gather(1, n_windows[:, None])[:, 0] > -1) & chance(g, 0.7, n)],
-        1,
-    )
+    space = best.values.gather(1, n_windows[:, None])[:, 0] > -1
+    can = torch.stack([n_windows > 0, n_windows > 1, has_door, space & chance(g, .7, n)], 1)
     return slot.gather(1, place[..., None].expand(-1, -1, 2)), can
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #92ac0ffc
@@ -364,6 +352,7 @@ def _sample_chest(n, g, f):
         sun=between(g, 0.1, 0.5, n) * chance(g, 0.5, n) * (f['hour'] == 0),
     )
 
+# %% ../../nbs/lib/worlds/rooms.ipynb #7d522398
 def _sample_rug(n, g, f):
     x0, x1, _, y1, far, near = f['bed_box'].T
     a = far * between(g, 1.02, 1.25, n)
@@ -384,26 +373,18 @@ def _bounds(f):
     hung = torch.stack([f['hung_x'][..., 0], y0, f['hung_x'][..., 1], y1], 2).clamp(0, 1)
     bed, head = corners(f['eye'], f['bed_box']), corners(f['eye'], f['head_box'])
     bed = torch.cat([bed[:, :2].minimum(head[:, :2]), bed[:, 2:].maximum(head[:, 2:])], 1)
-    r, y = (
-        1.3 * f['lamp_size'],
-        torch.stack(
-            [f['lamp_y'] - f['lamp_size'], f['lamp_y'] + f['lamp_size'], f['lamp_foot']], 1),
-    )
+    r = 1.3 * f['lamp_size']
+    ends = [f['lamp_y'] - f['lamp_size'], f['lamp_y'] + f['lamp_size'], f['lamp_foot']]
+    y = torch.stack(ends, 1)
     lamp = torch.stack([f['lamp_x'] - r, y.amin(1), f['lamp_x'] + r, y.amax(1)], 1).clamp(0, 1)
-    return torch.stack(
-        [
-            bed, hung[:, 0], hung[:, 1], lamp, hung[:, 2], hung[:, 3],
-            corners(f['eye'], f['rug_box'])],
-        1,
-    )
+    rug = corners(f['eye'], f['rug_box'])
+    return torch.stack([bed, hung[:, 0], hung[:, 1], lamp, hung[:, 2], hung[:, 3], rug], 1)
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #b9aa90d0
 def _sample_light(n, g, f):
-    night, tint = (
-        (f['hour'] == 2).float(),
-        between(g, -0.1, 0.1, n) + 0.05 * (f['hour'] == 1) + 0.08 * (f['hour'] == 2) * f['lit'])
-    exposure = (
-        between(g, 0.76, 1.03, n) - 0.25 * night + 0.1 * night * f['lit'] - 0.08 * (f['hour'] == 1))
+    dusk, night = f['hour'] == 1, (f['hour'] == 2).float()
+    tint = between(g, -.1, .1, n) + .05 * dusk + .08 * (f['hour'] == 2) * f['lit']
+    exposure = between(g, .76, 1.03, n) - .25 * night + .1 * night * f['lit'] - .08 * dusk
     warmth = torch.stack([1 + tint, 1 + .15 * tint, 1 - tint], 1) * exposure[:, None]
     return dict(
         warmth=warmth,
@@ -416,6 +397,7 @@ def _sample_light(n, g, f):
         lamp_glow=between(g, 0.2, 0.5, n),
     )
 
+# %% ../../nbs/lib/worlds/rooms.ipynb #eac1397b
 def _sample_pattern(n, g):
     def sometimes(p, low, high): return chance(g, p, n) * between(g, low, high, n)
 
@@ -446,6 +428,7 @@ def _sample_rooms(n, g):
 # %% ../../nbs/lib/worlds/rooms.ipynb #e58888cd
 def _each(v): return v[:, None] # a number an image, beside one a pixel
 
+# %% ../../nbs/lib/worlds/rooms.ipynb #a0e81888
 def _paint_shell(canvas, f):
     t, (x0, x1, y0, y1), (vx, vy) = canvas.t, f['back'].T[..., None], f['eye'].T[..., None]
     s = ((t - vy) / _away(y1 - vy)).clamp_min(.3)
@@ -533,6 +516,7 @@ def _paint_bars(canvas, f, look, u, on, a, b):
     )
     canvas.paint(_colours(f, ('trim', 'trim', 'wood', 'rim')), canvas.cover(low, high, strength, 1))
 
+# %% ../../nbs/lib/worlds/rooms.ipynb #9490ba2d
 def _paint_curtains(canvas, f, look, wall):
     x0, x1 = f['hung_x'][:, :2].unbind(2)
     cloth = canvas.span(x0, x0 + f['drape']) + canvas.span(x1 - f['drape'], x1)
@@ -560,6 +544,7 @@ def _paint_lamp(canvas, f):
         f['lit'][:, None], torch.tensor([1.3, 1.2, 1.0], device=t.device), f['faces'][:, 1:2])
     canvas.paint(shade, canvas.cover(x - wide, x + wide, canvas.span(y - r, y + r)[:, 0] * on, 2))
 
+# %% ../../nbs/lib/worlds/rooms.ipynb #4094d073
 def _paint_rug(canvas, f):
     box, b, on = f['rug_box'], f['border'], f['present'][:, 6]
     edge = torch.stack([b, -b, 0 * b, 0 * b, .02 + b, -.02 - 2 * b], 1)
