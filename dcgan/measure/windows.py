@@ -248,7 +248,7 @@ def detector_loss(net:Detector, x:torch.Tensor, # images, as of `Detector.forwar
     overlap = generalized_box_iou_loss(found[n, kind, i, j], boxes[n, part], reduction='mean')
     return _focal(logits, target) + overlap
 
-# %% ../../nbs/lib/measure/windows.ipynb #6c71f2bf
+# %% ../../nbs/lib/measure/windows.ipynb #d94245be
 def _peaks(logits, boxes, kind): # N×H×H, N×H×H×4 → N×parts of a kind, and their boxes
     lower = logits < F.max_pool2d(logits, 3, 1, 1)
     peaks = logits.masked_fill(lower, -torch.inf).flatten(1)
@@ -266,7 +266,7 @@ def _look(net, images, batch=250): # logits above the cut, N×7, and boxes, N×7
         found.append([torch.cat(parts, 1).cpu() for parts in zip(*of_each)])
     return [torch.cat(parts) for parts in zip(*found)]
 
-# %% ../../nbs/lib/measure/windows.ipynb #feb51715
+# %% ../../nbs/lib/measure/windows.ipynb #54d93ff0
 def detect(net:Detector, images, # N×3×64×64, uint8: an `ImageSet` or a tensor
           )->dict: # present N×7; boxes N×7×4 in image widths, zeros where absent
     "The parts that are seen in images, in the form of the world's factors"
@@ -280,7 +280,7 @@ def window_boxes(seen:dict # of `detect`, or the factors of the world
     n, w = seen['present'][:, windows].nonzero().T
     return torch.cat([n[:, None], seen['boxes'][:, windows][n, w]], 1)
 
-# %% ../../nbs/lib/measure/windows.ipynb #bfbd419a
+# %% ../../nbs/lib/measure/windows.ipynb #d0d454f6
 def set_cuts(net:Detector, # changed in place
              images:torch.Tensor, # N×3×64×64, uint8
              present:torch.Tensor): # N×7, of the world
@@ -292,7 +292,7 @@ def set_cuts(net:Detector, # changed in place
         right = (count == present[:, part, None].sum(1)).float().mean(0)
         net.cut[k] += tried[right.argmax()]
 
-# %% ../../nbs/lib/measure/windows.ipynb #3da17146
+# %% ../../nbs/lib/measure/windows.ipynb #ed39d8b7
 def soften(x:torch.Tensor, # N×C×H×W floats
            g:torch.Generator, # source of the numbers
           )->torch.Tensor: # of the same shape
@@ -302,7 +302,7 @@ def soften(x:torch.Tensor, # N×C×H×W floats
         x = gaussian_blur(x, 5, 0.3 + sigma)
     return x + 0.1 * noise * torch.randn(x.shape, generator=g).to(x.device)
 
-# %% ../../nbs/lib/measure/windows.ipynb #014d14fa
+# %% ../../nbs/lib/measure/windows.ipynb #6ffa067c
 def _rooms_seed(seed):
     return seed_of('detector', seed) % 2**31
 
@@ -313,7 +313,7 @@ def _detector_step(net, opt, x, boxes, present, dtype):
     loss.backward()
     opt.step()
 
-# %% ../../nbs/lib/measure/windows.ipynb #cfb94c4a
+# %% ../../nbs/lib/measure/windows.ipynb #7f8ac36a
 def train_detector(n:int, # rooms
                    steps:int, # of 64 images
                    seed:int=0, # of weights, rooms and order
@@ -333,7 +333,7 @@ def train_detector(n:int, # rooms
     set_cuts(net.eval(), images[train:], present[train:])
     return net
 
-# %% ../../nbs/lib/measure/windows.ipynb #2bfd51de
+# %% ../../nbs/lib/measure/windows.ipynb #fae5bebc
 def detector(n:int, # rooms
              steps:int, # of 64 images
              seed:int=0, # of weights, rooms and order
@@ -353,7 +353,7 @@ def detector(n:int, # rooms
     net.load_state_dict(tensors)
     return net.eval().to(device, memory_format=torch.channels_last)
 
-# %% ../../nbs/lib/measure/windows.ipynb #0874c44c
+# %% ../../nbs/lib/measure/windows.ipynb #dc365d66
 def centred(boxes:torch.Tensor, # N×A×4
             others:torch.Tensor, # N×B×4
            )->torch.Tensor: # N×A×B, bool
@@ -361,7 +361,7 @@ def centred(boxes:torch.Tensor, # N×A×4
     centre = ((others[..., :2] + others[..., 2:]) / 2)[:, None]
     return ((centre > boxes[:, :, None, :2]) & (centre < boxes[:, :, None, 2:])).all(-1)
 
-# %% ../../nbs/lib/measure/windows.ipynb #d7f63177
+# %% ../../nbs/lib/measure/windows.ipynb #50f4105b
 def percent(count, # how often something was so
             n, # out of how many
            )->dict: # ours, interval (half of Wilson's 95 %), n; ours is None where n is 0
@@ -376,7 +376,7 @@ def percent_text(share:dict # of `percent`
     "A share and its interval as text; a dash where there is none"
     return '–' if share['ours'] is None else f"{share['ours']:.1f} ± {share['interval']:.1f}"
 
-# %% ../../nbs/lib/measure/windows.ipynb #a54760e9
+# %% ../../nbs/lib/measure/windows.ipynb #bb6d6daf
 def detector_score(seen:dict, # of `detect`
                    truth:dict, # the factors of the world
                    kind:str, # a kind of part
