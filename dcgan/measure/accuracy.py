@@ -72,13 +72,14 @@ def at_an_end(scored:dict, # of `accuracies`
     chosen = {'C': scored['C'], 'C for few labels': scored['few_C'] / 3}
     return [f'{k} = {C:g}' for k, C in chosen.items() if np.isclose(C, (Cs[0], Cs[-1])).any()]
 
-# %% ../../nbs/lib/measure/accuracy.ipynb #381d094c
+# %% ../../nbs/lib/measure/accuracy.ipynb #115af65f
 def share_interval(percent:float, # of n independent answers
                    n:int,
                   )->float: # points
     "Half of a share's 95 % interval"
     return 1.96 * (percent * (100 - percent) / n)**.5
 
+# %% ../../nbs/lib/measure/accuracy.ipynb #3f29b65a
 def accuracy_rows(title:str, # what was evaluated
                   paper:tuple, # the paper's accuracies, all labels and few
                   scored:dict=None, # of `accuracies`; None for rows that are only cited
