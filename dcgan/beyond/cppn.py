@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from ..base.core import generator, project_root, within
-from ..data.store import ImageSet
 from ..data.feed import to_float, to_uint8
+from ..data.store import ImageSet
 from ..gan.nets import Family, Latent, Layer, build, families, latents, sample
 from ..gan.objectives import Objective, objectives, schedules
 
@@ -41,7 +41,7 @@ def coordinates(size:int, # side of the image, pixels
     x, y = (reach * (2 * v / (size - 1) - 1) for v in (pixels % size, pixels // size))
     return torch.stack([x, y, (x * x + y * y).sqrt()])
 
-# %% ../../nbs/lib/beyond/cppn.ipynb #91a621c5
+# %% ../../nbs/lib/beyond/cppn.ipynb #926d62b3
 def _layers(h, W, b, room): # units × P; room[i] holds output i, all but the last through ReLU
     for i, (w, c) in enumerate(zip(W, b)):
         h = torch.addmm(c, w, h, out=room[i])
@@ -49,6 +49,7 @@ def _layers(h, W, b, room): # units × P; room[i] holds output i, all but the la
             h.relu_()
     return h
 
+# %% ../../nbs/lib/beyond/cppn.ipynb #eed97b03
 def residual_stream(h:torch.Tensor, # units × P
                     W:torch.Tensor, # blocks × layers × units × units
                     b:torch.Tensor, # blocks × layers × units × 1
@@ -204,7 +205,7 @@ def draw_large(G:PixelNet, # a generator
         image[:, start:start + tile] = to_uint8(painted, 0.).cpu()
     return image.unflatten(1, (size, size))
 
-# %% ../../nbs/lib/beyond/cppn.ipynb #385b9bfa
+# %% ../../nbs/lib/beyond/cppn.ipynb #b16eccf8
 def _peak(): # megabytes
     status = Path('/proc/self/status')
     if not status.exists():
@@ -213,6 +214,7 @@ def _peak(): # megabytes
     lines = status.read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith('VmHWM')) / 2**10
 
+# %% ../../nbs/lib/beyond/cppn.ipynb #a716c14e
 def time_drawings(path:str, # safetensors: weights of a generator, and one latent vector as `z`
                   family:str, # of the generator
                   *sizes:int): # pixels

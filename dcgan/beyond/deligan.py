@@ -17,9 +17,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from ..base.core import generator, seed_of, within
+from ..gan.launch import train_all
 from ..gan.nets import Family, Latent, Layer, build, families, latents
 from ..gan.trainer import Recipe
-from ..gan.launch import train_all
 from ..measure.intervals import mean_interval
 
 # %% ../../nbs/lib/beyond/deligan.ipynb #edf31585
@@ -179,7 +179,7 @@ deligan32 = Family(100, 'normal', (3, 32, 32),
 families.update(image_rivals('deligan28', deligan28, 50))
 families.update(image_rivals('deligan32', deligan32, 100))
 
-# %% ../../nbs/lib/beyond/deligan.ipynb #d0147072
+# %% ../../nbs/lib/beyond/deligan.ipynb #42c4cccb
 def contenders(family:str, # name of the GAN's family
                components:int, # N
                penalty:float, # DeLiGAN's λ
@@ -192,6 +192,7 @@ def contenders(family:str, # name of the GAN's family
             'mixture of experts': dict(family=f'{family}_experts'),
             'DeLiGAN': dict(family=family, latent=f'mixture{components}', penalty=penalty)}
 
+# %% ../../nbs/lib/beyond/deligan.ipynb #cf7091a5
 def fit_all(models:dict, # model → what its recipe has of its own
             sets:list, # of `ImageSet`, one a trial
             recipe:dict, # what all of them share

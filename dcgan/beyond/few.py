@@ -17,17 +17,17 @@ import torch.nn as nn
 
 from ..base.core import generator
 from .deligan import by_name, plus_minus
-from ..data.store import ImageSet
 from ..data.feed import split_validation, to_float, to_uint8
+from ..data.store import ImageSet
 from ..gan.nets import latents, sample, tiles
-from ..measure.probe import draw_labelled
-from ..measure.intervals import claim_row, t_interval
-from ..measure.metrics import covered, embed, fid, imagenet_features, kid
 from ..measure.acceptance import double_exposure
 from ..measure.classifiers import feature_network
+from ..measure.intervals import claim_row, t_interval
 from ..measure.memorisation import memorisation
+from ..measure.metrics import covered, embed, fid, imagenet_features, kid
+from ..measure.probe import draw_labelled
 
-# %% ../../nbs/lib/beyond/few.ipynb #920768aa
+# %% ../../nbs/lib/beyond/few.ipynb #c81d290f
 def _posteriors(p):
     p = torch.as_tensor(p, dtype=torch.float64)
     good = p.dim() == 2 and min(p.shape) > 1 and bool((p >= 0).all())
@@ -36,6 +36,7 @@ def _posteriors(p):
                          'probabilities that add up to 1, such as logits.softmax(1)')
     return p
 
+# %% ../../nbs/lib/beyond/few.ipynb #bb6b80d6
 def inception_score(p:torch.Tensor # N×K class posteriors
                    )->float: # 1 to K
     "How sure a classifier is of each image, how evenly classes are spread (Salimans et al. 2016)"
@@ -80,7 +81,7 @@ class Posterior(nn.Module):
     def forward(self, x): # uint8 N×C×H×W → N×K
         return self.net(to_float(x)).softmax(1)
 
-# %% ../../nbs/lib/beyond/few.ipynb #b7432d15
+# %% ../../nbs/lib/beyond/few.ipynb #2ba48098
 def draw_few(images:ImageSet, # labelled
              n:int, # of each set
              trials:int, # sets
@@ -94,6 +95,7 @@ def draw_few(images:ImageSet, # labelled
     rest = images.subset(np.setdiff1d(np.arange(len(images)), i))
     return [images.subset(own) for own in i.view(trials, n)], rest
 
+# %% ../../nbs/lib/beyond/few.ipynb #208bb137
 def part_of(images:ImageSet, # labelled
             n:int, # how many
             seed:int=0, # of what is drawn
@@ -216,7 +218,7 @@ def image_claims(what:str, # the images, in words
                            minus(found, distance, 'GAN', 'DeLiGAN'))
     return [*score, *more, lower]
 
-# %% ../../nbs/lib/beyond/few.ipynb #74d1c6e7
+# %% ../../nbs/lib/beyond/few.ipynb #fcfab0a0
 def samples_of(t, # a `Trainer`
                n:int, # images
                seed:int=0, # of the latent vectors
@@ -225,6 +227,7 @@ def samples_of(t, # a `Trainer`
     z = latents[t.recipe.latent](n, t.family.z, generator('scored', seed))
     return to_uint8(sample(t.sampler, z))
 
+# %% ../../nbs/lib/beyond/few.ipynb #591c03a9
 def of_each(t, # a `Trainer` whose latent is a mixture
             components:int=8, # the first Gaussians
             each:int=12, # images of each

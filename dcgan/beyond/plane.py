@@ -15,8 +15,8 @@ from matplotlib.patches import Ellipse
 
 from ..base.core import generator
 from .deligan import by_name, plus_minus
-from ..data.store import ImageSet
 from ..data.feed import to_float, to_uint8
+from ..data.store import ImageSet
 from ..gan.nets import latents, sample
 from ..measure.metrics import covered
 
@@ -70,7 +70,7 @@ def fallen(x:torch.Tensor, # N×2
     return dict(stray=float(stray.double().mean()), hole=float(hole.double().mean()),
                 least=int(counts.min()) / max(1, int(counts.sum())))
 
-# %% ../../nbs/lib/beyond/plane.ipynb #58664ccd
+# %% ../../nbs/lib/beyond/plane.ipynb #1f90bdcb
 def look_at(x:torch.Tensor, # N×2, samples
             real:torch.Tensor, # N×2
             centres:list, # of (x, y)
@@ -79,6 +79,7 @@ def look_at(x:torch.Tensor, # N×2, samples
     shares = fallen(x, centres) | dict(recall=covered(real[:2000], x[:2000]))
     return dict(energy=energy(x, real)) | {name: 100 * share for name, share in shares.items()}
 
+# %% ../../nbs/lib/beyond/plane.ipynb #4e212422
 def points_of(t, # a `Trainer` of points
               n:int, # how many
               *key, # of the latent vectors' seed
@@ -135,7 +136,7 @@ def show_plane(ax, # of matplotlib
     ax.set(xlim=(-1, 1), ylim=(-1, 1), xticks=[], yticks=[], aspect='equal')
     ax.set_title(title, fontsize=9)
 
-# %% ../../nbs/lib/beyond/plane.ipynb #2e80a0a6
+# %% ../../nbs/lib/beyond/plane.ipynb #748e5b59
 @torch.no_grad()
 def regions(G, # a generator of points
             centres:list, # of (x, y)
@@ -146,6 +147,7 @@ def regions(G, # a generator of points
     stray = torch.cdist(x, torch.tensor(centres)).min(1).values > 0.4
     return torch.where(stray, 1, torch.where(x[:, 0] < 0, 0, 2)).view(121, 121).T
 
+# %% ../../nbs/lib/beyond/plane.ipynb #54823da3
 @torch.no_grad()
 def show_latent(ax, # of matplotlib
                 G, # a generator of points with its latent's module as `G.latent`

@@ -24,7 +24,7 @@ from numpy.lib import format as npy
 from torch.nn import functional as F
 
 from ..base.core import data_root, name_in_errors, one_of, seed_of, within
-from ..worlds import faces, objects, rooms  # noqa: F401
+from ..worlds import digits, faces, objects, rooms  # noqa: F401
 from ..worlds.world import draw, worlds
 
 # %% ../../nbs/lib/data/store.ipynb #b9109fa8

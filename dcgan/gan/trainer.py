@@ -16,8 +16,8 @@ from fastcore.basics import patch
 from torch.nn.utils import clip_grad_norm_
 
 from ..base.core import be_deterministic, pick_device, pick_precision
-from ..data.store import ImageSet
 from ..data.feed import to_float
+from ..data.store import ImageSet
 from .objectives import augmented, gradient_penalty, objectives, schedules, turn
 from .processes import average_gradients, n_processes
 

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from ..base.tables import table_row
 from ..data.store import ImageSet
 from ..gan.nets import Net
-from .svm import fit_path
-from .probe import probe
 from .intervals import mean_interval
+from .probe import probe
+from .svm import fit_path
 
 # %% ../../nbs/lib/measure/accuracy.ipynb #046e2115
 def right_answers(X:torch.Tensor, y:torch.Tensor, # N×F features and N labels to fit

@@ -17,10 +17,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from ..base.core import generator, pick_precision
-from ..data.store import ImageSet
 from ..data.feed import to_float
-from ..gan.nets import BatchNorm, Layer, Net, build, discriminator, families, initialise
+from ..data.store import ImageSet
 from ..gan.checkpoints import kept, told
+from ..gan.nets import BatchNorm, Layer, Net, build, discriminator, families, initialise
 from .features import estimate_statistics
 
 # %% ../../nbs/lib/measure/classifiers.ipynb #f9363347

@@ -20,8 +20,8 @@ from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
 
 from ..base.core import atomic_path, one_of, pick_precision, runs_root, seed_of, within
-from ..data.store import ImageSet, resize_images
 from ..data.feed import fits
+from ..data.store import ImageSet, resize_images
 from ..gan.checkpoints import kept
 
 # %% ../../nbs/lib/measure/dedup.ipynb #2cf01f64

@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 
 # %% ../../nbs/lib/measure/face_reader.ipynb #ab9e1b56
 from ..base.core import by_scale, generator, one_of, seed_of
-from ..data.store import fingerprint
 from ..data.feed import to_float
+from ..data.store import fingerprint
 from ..gan.checkpoints import kept
 from .intervals import wilson
 from ..worlds.world import draw

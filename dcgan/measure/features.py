@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 
-from ..data.store import ImageSet
 from ..data.feed import to_float
+from ..data.store import ImageSet
 from ..gan.nets import BatchNorm, Net, batch_moments, n_features
 
 # %% ../../nbs/lib/measure/features.ipynb #ba1b9325

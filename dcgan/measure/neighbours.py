@@ -24,11 +24,11 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from ..base.core import by_scale, generator, one_of, pick_precision, seed_of, within
-from ..data.store import ImageSet, load
 from ..data.feed import split_validation, to_uint8
+from ..data.store import ImageSet, load
+from ..gan.launch import train
 from ..gan.nets import Net, latents, sample
 from ..gan.trainer import Measure, Recipe, Trainer
-from ..gan.launch import train
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #15c183e0
 def centre(x:torch.Tensor, # N×… uint8

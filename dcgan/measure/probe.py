@@ -15,8 +15,8 @@ import torch
 from tqdm.auto import tqdm
 
 from ..base.core import generator
-from ..data.store import ImageSet
 from ..data.feed import split_validation
+from ..data.store import ImageSet
 from ..gan.nets import Net
 from .features import estimate_statistics, extract_features
 from .svm import fit_path

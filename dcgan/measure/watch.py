@@ -12,8 +12,8 @@ import torch
 import torch.nn as nn
 
 from ..base.core import generator
-from ..data.store import ImageSet
 from ..data.feed import to_uint8
+from ..data.store import ImageSet
 from ..gan.nets import Net, families, latents, sample
 from ..gan.trainer import Measure
 from .metrics import embed, embed_once, kid

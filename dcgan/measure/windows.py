@@ -26,13 +26,13 @@ from torchvision.utils import draw_bounding_boxes
 from tqdm.auto import tqdm
 
 from ..base.core import atomic_path, generator, one_of, pick_precision, seed_of, within
-from ..data.store import ImageSet
 from ..data.feed import to_float
-from ..gan.nets import tiles
+from ..data.store import ImageSet
 from ..gan.checkpoints import kept
+from ..gan.nets import tiles
 from .intervals import wilson
-from ..worlds.world import draw
 from ..worlds.rooms import kind_of, kinds
+from ..worlds.world import draw
 
 # %% ../../nbs/lib/measure/windows.ipynb #27489833
 box_columns = ['sample', 'x0', 'y0', 'x1', 'y1']

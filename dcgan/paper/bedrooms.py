@@ -19,8 +19,8 @@ import torch.nn as nn
 from ..base.core import by_scale, pick_device
 from ..base.tables import table_row
 from ..data.store import ImageSet, known, load
-from ..gan.trainer import Measure, Recipe, Trainer
 from ..gan.launch import train
+from ..gan.trainer import Measure, Recipe, Trainer
 from ..measure.memorisation import as_given, memorisation
 from ..measure.metrics import compare, embed, embed_once, imagenet_features
 from ..measure.watch import look_every, n_look, watch_kid

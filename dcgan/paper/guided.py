@@ -23,8 +23,8 @@ from scipy import stats
 from tqdm.auto import tqdm
 
 from ..base.core import generator, one_of, seed_of, within
-from ..data.store import ImageSet
 from ..data.feed import to_float
+from ..data.store import ImageSet
 from ..gan.nets import Net, build, tiles
 from ..gan.trainer import Recipe
 from ..measure.features import estimate_statistics
