@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['most_bytes', 'card_parts', 'weights_of', 'card_of', 'keep_weights', 'pretrained_names', 'load_pretrained']
 
-# %% ../../nbs/lib/tools/pretrained.ipynb #a0bb6e67
+# %% ../../nbs/lib/tools/pretrained.ipynb #d17d80ad
 import json
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from ..base.core import Run, figures_root, one_of
 from ..gan.nets import build
-from ..gan.trainer import Recipe, Trainer
+from ..gan.trainer import Recipe
 
 # %% ../../nbs/lib/tools/pretrained.ipynb #755a554f
 most_bytes = 5_000_000 # of a file of weights
