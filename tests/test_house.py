@@ -69,3 +69,8 @@ def test_one_statement_a_line(path):
         for node in ast.walk(tree):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Tuple):
                 assert node in shown, f'{path.name}: {ast.unparse(node)}'
+
+
+def test_readme_names_every_notebook():
+    said = (root / 'README.md').read_text()
+    assert [p.stem for p in notebooks if f'`{p.stem}`' not in said and p.stem != 'index'] == []

@@ -378,7 +378,11 @@ def hash_of(path)->str: # SHA-256, 64 hexadecimal digits
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 @patch
-def _keep(self:Run, name, writers, **more): # writers: ending → function of a path
+def keep_files(self:Run,
+               name:str, # file name without ending, below the folder of the scale
+               writers:dict, # ending → function that writes to a path
+               **more, # further entries of the JSON file
+              )->Path: # of the first file
     folder = figures_root(self.scale)
     files = {f'{name}{ending}': write for ending, write in writers.items()}
     for file, write in files.items():
@@ -405,7 +409,7 @@ def keep_figure(self:Run,
     "Save a figure as `<name>.png` with its provenance, and show it with its caption"
     import matplotlib.pyplot as plt
     caption = self.caption(caption)
-    path = self._keep(name, {'.png': lambda p: write_png(fig, p)}, caption=caption, **more)
+    path = self.keep_files(name, {'.png': lambda p: write_png(fig, p)}, caption=caption, **more)
     plt.close(fig)
     _show(path, caption)
 
@@ -423,7 +427,7 @@ def keep_animation(self:Run,
     within(colours, 2, 256, 'colours', whole=True)
     caption, frames = self.caption(caption), np.asarray(frames)
     writers = {'.gif': lambda p: write_gif(frames, p, fps, colours)}
-    _show(self._keep(name, writers, caption=caption, **more), caption)
+    _show(self.keep_files(name, writers, caption=caption, **more), caption)
 
 # %% ../../nbs/lib/base/core.ipynb #74bcabf6
 def _write_csv(rows, path):
@@ -445,5 +449,5 @@ def keep_table(self:Run,
     text = f'{caption}\n\n{markdown_table(rows)}\n'
     writers = {'.csv': lambda path: _write_csv(rows, path),
                '.md': lambda path: path.write_text(text, encoding='utf-8')}
-    self._keep(name, writers, caption=caption, rows=rows, **more)
+    self.keep_files(name, writers, caption=caption, rows=rows, **more)
     display(Markdown(text))

@@ -132,7 +132,18 @@ def _errors(key, of='draws of labels'): return mean(at('errors', key), of=of)
 def _fewer_trials(kept, name=''):
     return '' if len(kept['trials']) >= 64 else 'the CNN had fewer trials than in the paper'
 
-_svhn, _supervised = _errors('DCGAN'), _errors('supervised', 'trainings')
+def _svhn(kept, name=''): # over trainings where there are several, else over draws of labels
+    several = list(kept.get('errors_of_trainings', {}).values())
+    if len(several) > 1:
+        return student(several, 'trainings')
+    return _errors('DCGAN')(kept, name)
+
+def _pixels_less_dcgan(kept, name=''): # nearest neighbours, in which nothing is trained
+    found = _svhn(kept, name)
+    pixels = _errors('KNN')(kept, name)._replace(trainings=found.trainings)
+    return less(lambda kept, name: pixels, lambda kept, name: found)(kept, name)
+
+_supervised = _errors('supervised', 'trainings')
 _table2 = {'TSVM': 66.55, 'M1 + KNN': 65.63, 'M1 + TSVM': 54.33, 'M1 + M2': 36.02,
            'SWWAE without dropout': 27.83, 'SWWAE with dropout': 23.56}
 
@@ -142,7 +153,7 @@ def _below(model): # a row of Table 2 that is not run here
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #08963184
 _control = Entry('table2', less(_supervised, _svhn), fixed=True, doubt=_fewer_trials)
-_neighbours = Entry('table2', less(_errors('KNN'), _svhn), fixed=True)
+_neighbours = Entry('table2', _pixels_less_dcgan, fixed=True)
 
 claims += [
     Claim('§5.2', 'Test error with 1,000 labels, %', '22.48',

@@ -211,5 +211,5 @@ def keep_generator(run:Run, # whose result it is
                          'vectors, K×z')
     page = _page(G, points, low, directions or {}, sums or {})
     def write(path): export_onnx(G, path, low, in_bytes)
-    return run._keep(f'generators/{name}', {'.onnx': write}, caption=run.caption(caption),
+    return run.keep_files(f'generators/{name}', {'.onnx': write}, caption=run.caption(caption),
                      page=page, **more)
