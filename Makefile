@@ -3,13 +3,14 @@
 # make test      all tests
 # make docs      the site, in _docs (then: python -m http.server -d _docs)
 # make verify whether every kept result can be traced; with NB=05_svhn, whether it comes out again
+# make screens  the kept results on the first screens of the notebooks, and in README
 # make lab       the notebooks in JupyterLab
 # make bundle    .gpu/, what a GPU machine without a network needs (PART=A|B|C|D, see bundle/README.md)
 PYTHON ?= python3
 SCALE ?= auto
 BIN := .venv/bin
 
-.PHONY: figures test docs verify lab bundle setup
+.PHONY: figures test docs verify screens lab bundle setup
 setup: .venv/.ready
 
 .venv/.ready: settings.ini constraints.txt setup.py pyproject.toml
@@ -28,6 +29,10 @@ test: setup
 
 verify: setup
 	$(BIN)/dcgan-verify $(NB)
+
+screens: setup
+	$(BIN)/python -c 'from dcgan.tools.kept import fill_first_screens; print(*fill_first_screens())'
+	$(MAKE) -B README.md
 
 docs: setup docs/node_modules/.ready
 	$(BIN)/python docs/build.py

@@ -8,7 +8,7 @@ __all__ = ['an_import', 'ledgers', 'minutes', 'nbs_root', 'path_of', 'code_cells
            'execute', 'forecast', 'why', 'run_one', 'run_all', 'read_parameters', 'kept_parameters', 'jobs_of',
            'command_line', 'figures_cli']
 
-# %% ../../nbs/lib/tools/figures.ipynb #51202eda
+# %% ../../nbs/lib/tools/figures.ipynb #e1cd9758
 import argparse
 import hashlib
 import json
@@ -33,7 +33,7 @@ from dcgan.base.core import (
     runs_root,
     scales,
 )
-from .kept import fill_first_screen, slim
+from .kept import slim
 
 # %% ../../nbs/lib/tools/figures.ipynb #403273d0
 def nbs_root()->Path: # nbs/
@@ -164,12 +164,12 @@ def execute(notebook:str, # such as '05_svhn'
     running.unlink()
     return nb.metadata.papermill.duration
 
-# %% ../../nbs/lib/tools/figures.ipynb #475d282e
+# %% ../../nbs/lib/tools/figures.ipynb #b9688cc7
 minutes = dict(
-    laptop={'nets': .3, 'metrics': 1.7, '02b_dedup': 4.1, '03_lsun': 12.7, '04_cifar10': 15.,
-            '05_svhn': 8.7, '06_walks': 1.1, '07_guided': 2.3, '08_forget': 1.8, '09_faces': 7.2,
-            '10_mnist': 6.9, '10a_explorer': .7, '11_large_images': 14., '12_turing': 15.,
-            '13_deligan': 15., '14_claims': .3, '15_speed': 7.8})
+    laptop={'nets': .3, 'metrics': 1.7, '00_one_sitting': 2., '02b_dedup': 4.1, '03_lsun': 12.7,
+            '04_cifar10': 15., '05_svhn': 8.7, '06_walks': 1.1, '07_guided': 2.3, '08_forget': 1.8,
+            '09_faces': 7.2, '10_mnist': 6.9, '10a_explorer': .7, '11_large_images': 14.,
+            '12_turing': 15., '13_deligan': 15., '14_claims': .3, '15_speed': 7.8})
 
 def forecast(names:list, # of notebooks
              scale:str, # smoke, laptop, overnight or paper
@@ -185,7 +185,7 @@ def forecast(names:list, # of notebooks
              'they have run before, more with large data sets in the store')
     return said + (f"; not timed yet: {', '.join(others)}" if others else '')
 
-# %% ../../nbs/lib/tools/figures.ipynb #7388d364
+# %% ../../nbs/lib/tools/figures.ipynb #ab825092
 def why(error:Exception)->str: # a sentence
     "A failure in one line"
     if isinstance(error, PapermillExecutionError):
@@ -196,10 +196,8 @@ def run_one(name:str, # of a notebook
             parameters:dict, # for its parameters cell
             scale:str, # smoke, laptop, overnight or paper
            )->str: # how long it took
-    "Run a notebook; where git tracks its results, they also go to its first screen"
+    "Run a notebook and keep it"
     seconds = execute(name, parameters, scale, dict(leave=False, position=1, desc='cells'))
-    if scale in ('overnight', 'paper') and 'DCGAN_FIGURES' not in os.environ:
-        fill_first_screen(path_of(name))
     return f'{seconds / 60:.1f} min'
 
 # %% ../../nbs/lib/tools/figures.ipynb #52b23fc4

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['budget', 'shown_columns', 'marker', 'picture_of', 'is_noise', 'link_pictures', 'slim', 'best_kept', 'number',
-           'short_table', 'screen_of', 'fill_first_screen', 'known_commits', 'faults_of', 'verify', 'agree',
-           'differences', 'remake', 'verify_cli']
+           'short_table', 'screen_of', 'fill_first_screen', 'fill_first_screens', 'known_commits', 'faults_of',
+           'verify', 'agree', 'differences', 'remake', 'verify_cli']
 
 # %% ../../nbs/lib/tools/kept.ipynb #604a60c5
 import argparse
@@ -128,6 +128,12 @@ def fill_first_screen(path # of a notebook in nbs/
         with atomic_path(path) as p:
             p.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n')
     return changed
+
+# %% ../../nbs/lib/tools/kept.ipynb #3c649e2b
+def fill_first_screens()->list: # such as ['05_svhn']
+    "Write the kept results into all notebooks of nbs/, and name those that changed"
+    paths = [p for p in (project_root()/'nbs').rglob('[!._]*.ipynb') if p.stem != 'index']
+    return sorted(p.stem for p in paths if fill_first_screen(p))
 
 # %% ../../nbs/lib/tools/kept.ipynb #e1ebf959
 def known_commits()->set|None: # of 12 hexadecimal digits; None outside git
