@@ -378,7 +378,7 @@ def assets():
 def build():
     "Lay out the pages in _proc, and make _docs of them"
     os.chdir(root)
-    library, names = Library(root / 'dcgan'), {}
+    library, names = Library(root / 'dcgan', paths.keys() - {'index'}), {}
     with tempfile.TemporaryDirectory() as folder:
         for name in listed([*paths], plan['sidebar']):
             notebook, names[name] = page(name, library)

@@ -108,7 +108,7 @@ def house(library, layers):
             for m in modules
         ]
         text += [f'## {package}', f'{layers[package]}.']
-        text += ['\n'.join(['| module | |', '|---|---|', *lines])]
-    pages = [f'api/{m}' for modules in packages.values() for m in modules]
+        text += ['\n'.join(['| module | what it is for |', '|---|---|', *lines])]
+    pages = [f'{m} <api/{m}>' for modules in packages.values() for m in modules]
     text += ['\n'.join(['```{toctree}', ':hidden:', '', *pages, '```'])]
     return '\n\n'.join(text) + '\n'

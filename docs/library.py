@@ -146,7 +146,8 @@ def entries(source, package=''):
 class Library:
     "The modules, their entries, and where a name leads"
 
-    def __init__(self, folder):
+    def __init__(self, folder, notebooks):
+        self.notebooks = notebooks
         sources = {
             '.'.join(p.relative_to(folder).with_suffix('').parts): p.read_text()
             for p in sorted(folder.rglob('[!_]*.py'))
@@ -211,7 +212,7 @@ class Library:
         "Markdown in which names in backticks are links; code blocks and headings stay as they are"
 
         def link(m):
-            if m[1] in self.notebook.values():
+            if m[1] in self.notebooks and m[1] not in known:
                 return f'[`{m[1]}`](/{m[1]}.ipynb)'
             if m[1].removeprefix('dcgan.') in self.entries and m[1].startswith('dcgan.'):
                 return f"[`{m[1]}`](/api/{m[1].removeprefix('dcgan.')}.md)"

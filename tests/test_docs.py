@@ -337,7 +337,7 @@ def test_links_to_notebooks_in_other_folders_lead_to_their_pages(module):
 
 
 def test_the_house_is_drawn_from_the_imports(module):
-    library, house = module('library').Library(root / 'dcgan'), module('house')
+    library, house = module('library').Library(root / 'dcgan', ['05_svhn']), module('house')
     assert [*module('build').plan['house']] == layers
     graph = house.graph(library).items()
     found = {package: {to: {*by} for to, by in needs.items()} for package, needs in graph}
@@ -351,6 +351,7 @@ def test_the_house_is_drawn_from_the_imports(module):
     assert found == expected
     with pytest.raises(ValueError, match='base: not in the house'):
         house.house(library, {})
+    assert library.linked('`05_svhn`, `06_x`', {}) == '[`05_svhn`](/05_svhn.ipynb), `06_x`'
 
 
 def test_docments_are_read_from_the_source(module):
