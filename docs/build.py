@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from house import house
 from library import Library, api
 from nbdev.serve import proc_nbs
 from PIL import Image
@@ -48,8 +49,10 @@ def stem(entry):
 
 
 def listed(notebooks, sidebar):
-    "The names in the sidebar's order; a `ValueError` for notebooks that are in no group"
+    "The names in the sidebar's order; a `ValueError` for those in no group, or in two"
     names = [stem(n) for group in sidebar.values() for n in group]
+    if twice := [n for n, k in Counter(names).items() if k > 1]:
+        raise ValueError(f"{', '.join(twice)}: more than once in docs/site.yml")
     if lost := sorted(set(notebooks) - {*names, 'index'}):
         raise ValueError(
             f"{', '.join(lost)}: in no group of the sidebar; give each a place in docs/site.yml"
@@ -98,6 +101,11 @@ def merged(notebook, executed):
         notebook.cells[i:i] = tagged(executed, 'injected-parameters')[:1]
     sources = {c.source for c in executed.cells}
     return notebook, sum(c.source not in sources for c in code)
+
+
+def flat(text):
+    "Links between notebooks, whose pages lie side by side whatever folders they come from"
+    return re.sub(r'\]\((?:[\w.]+/)*(\w+\.ipynb)', r'](/\1', text)
 
 
 def is_imports(source):
@@ -204,7 +212,7 @@ def page(name, library):
     for c in notebook.cells:
         c.metadata = dict(tags=tags(c))
         if c.cell_type == 'markdown':
-            c.source = library.linked(c.source, known)
+            c.source = library.linked(flat(c.source), known)
 
     def add(text, i):
         return notebook.cells.insert(i, nbformat.v4.new_markdown_cell(text))
@@ -327,9 +335,7 @@ def front(library):
     def tree(caption, names):
         return '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *names, '```\n'])
 
-    groups = {g: n for g, names in plan['sidebar'].items() if (n := list(filter(there, names)))} | {
-        'API': [f'api/{m}' for m in sorted(library.entries, key=lambda m: library.notebook[m])]
-    }
+    groups = {g: n for g, names in plan['sidebar'].items() if (n := list(filter(there, names)))}
     in_z = (
         '\n[Move in Z yourself](/explorer.md): trained generators of rooms, faces and digits '
         'that draw in this browser.\n'
@@ -372,7 +378,7 @@ def assets():
 def build():
     "Lay out the pages in _proc, and make _docs of them"
     os.chdir(root)
-    library, names = Library(root / 'dcgan'), {}
+    library, names = Library(root / 'dcgan', paths.keys() - {'index'}), {}
     with tempfile.TemporaryDirectory() as folder:
         for name in listed([*paths], plan['sidebar']):
             notebook, names[name] = page(name, library)
@@ -395,6 +401,7 @@ def build():
             f'## {s}\n{library.linked(parts[s], {})}' for s in plan['running'] if s in parts
         ),
     )
+    write('house.md', house(library, plan['house']))
     write('names.json', json.dumps(names))
     for module in library.entries:
         write(f'api/{module}.md', api(module, library))

@@ -56,14 +56,16 @@ def signature(node, known, method=False):
     )
 
 
-def imported(tree):
-    "What a module or cell imports from the library: name → full name"
-    return {
-        a.asname or a.name: f'{n.module}.{a.name}'
-        for n in ast.walk(tree)
-        if isinstance(n, ast.ImportFrom) and (n.module or '').startswith('dcgan.')
-        for a in n.names
-    }
+def imported(tree, package=''):
+    "What a module of a package, or a cell, imports from the library: name → full name"
+    found = {}
+    for n in ast.walk(tree):
+        if isinstance(n, ast.ImportFrom):
+            above = ['dcgan', package][: 3 - n.level] if n.level else []
+            whole = '.'.join([*above, *filter(None, [n.module])])
+            if whole.split('.')[0] == 'dcgan':
+                found |= {a.asname or a.name: f'{whole}.{a.name}' for a in n.names}
+    return found
 
 
 def plain(source):
@@ -105,7 +107,7 @@ def method(node, of, notes, known):
     )
 
 
-def entries(source):
+def entries(source, package=''):
     "The public names of a module, in order: (kind, name, signature, node, meanings)"
     tree = ast.parse(source)
     notes = {
@@ -121,7 +123,9 @@ def entries(source):
         ),
         [],
     )
-    known = imported(tree) | {n.name: n.name for n in tree.body if isinstance(n, ast.ClassDef)}
+    known = imported(tree, package) | {
+        n.name: n.name for n in tree.body if isinstance(n, ast.ClassDef)
+    }
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name in public:
             yield from members(node, notes, known)
@@ -142,7 +146,8 @@ def entries(source):
 class Library:
     "The modules, their entries, and where a name leads"
 
-    def __init__(self, folder):
+    def __init__(self, folder, notebooks):
+        self.notebooks = notebooks
         sources = {
             '.'.join(p.relative_to(folder).with_suffix('').parts): p.read_text()
             for p in sorted(folder.rglob('[!_]*.py'))
@@ -151,8 +156,10 @@ class Library:
             m: re.search(r'File to edit: .*?(\w+)\.ipynb', s)[1] for m, s in sources.items()
         }
         self.doc = {m: ast.get_docstring(ast.parse(s)) or '' for m, s in sources.items()}
-        self.entries = {m: list(entries(s)) for m, s in sources.items()}
-        self.imports = {m: imported(ast.parse(s)) for m, s in sources.items()}
+        self.entries = {m: list(entries(s, m.split('.')[0])) for m, s in sources.items()}
+        self.imports = {
+            m: imported(ast.parse(s), m.split('.')[0]) for m, s in sources.items()
+        }
         self.full = {
             f'dcgan.{m}.{e[1]}': e[1] for m, es in self.entries.items() for e in es
         }  # full name → name
@@ -205,7 +212,7 @@ class Library:
         "Markdown in which names in backticks are links; code blocks and headings stay as they are"
 
         def link(m):
-            if m[1] in self.notebook.values():
+            if m[1] in self.notebooks and m[1] not in known:
                 return f'[`{m[1]}`](/{m[1]}.ipynb)'
             if m[1].removeprefix('dcgan.') in self.entries and m[1].startswith('dcgan.'):
                 return f"[`{m[1]}`](/api/{m[1].removeprefix('dcgan.')}.md)"

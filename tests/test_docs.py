@@ -15,6 +15,7 @@ from copies import copy_repository
 from nbformat.v4 import new_code_cell as code
 from nbformat.v4 import new_markdown_cell as text
 from nbformat.v4 import new_notebook, new_output
+from test_house import imports, layers, modules
 
 pytestmark = pytest.mark.xdist_group('browser')  # tests that share a site run in one process
 
@@ -83,7 +84,8 @@ seen = '''async () => {
     await window.MathJax?.startup?.promise
     const all = (s, f) => [...document.querySelectorAll(s)].map(f)
     return {
-    links: all('a[href]', a => a.href), ids: all('[id]', e => e.id),
+    links: all('a[href]', a => new URL(a.getAttribute('href'), document.baseURI).href),
+    ids: all('[id]', e => e.id),
     lost: all('img', i => i.naturalWidth ? null : i.src).filter(Boolean),
     pictures: all('article img', i => i.src).length,
     formulas: all('mjx-container', e => e).length,
@@ -149,8 +151,11 @@ def test_mathematics_and_figures_are_in_place(pages, site):
         if re.search(r'\$\S[^$\n]*\$', re.sub('`[^`]*`', '', text))
     ]
     assert formulas and [n for n in formulas if not pages[f'{n}.html']['formulas']] == []
+    # results of a notebook that does not exist any more are shown on no page but the front page
     kept = Counter(
-        json.loads(p.with_suffix('.json').read_text())['notebook'] for p in figures.glob('*.png')
+        name
+        for p in figures.glob('*.png')
+        if (name := json.loads(p.with_suffix('.json').read_text())['notebook']) in said
     )
     assert {n: k for n, k in kept.items() if pages[f'{n}.html']['pictures'] < k} == {}
 
@@ -158,6 +163,20 @@ def test_mathematics_and_figures_are_in_place(pages, site):
 def test_pages_are_light_and_fit_a_phone(pages, site):
     assert {k: n for k in pages if (n := (site / k).stat().st_size) > 1e6} == {}
     assert {k: p['wide'] for k, p in pages.items() if p['wide'] > 390} == {}
+
+
+def test_code_of_100_columns_fits_a_laptop_and_scrolls_on_a_phone(browser, address):
+    "The 100 columns that ruff allows; `wide` above says that the page itself never scrolls"
+    page = browser.new_page(viewport=dict(width=1280, height=800))
+    cut = """() => [...document.querySelectorAll('.cell_input pre')].filter(
+        e => e.scrollWidth > e.clientWidth).map(e => e.textContent.slice(0, 80))"""
+    for name in ('03_lsun', '05_svhn', 'trainer'):
+        page.goto(f'{address}{name}.html')
+        assert page.evaluate(cut) == [], name
+    page.set_viewport_size(dict(width=390, height=844))
+    how = 'getComputedStyle(document.querySelector(".cell_input pre")).overflowX'
+    assert page.evaluate(cut) and page.evaluate(how) == 'auto'
+    page.close()
 
 
 def test_front_page_lists_every_table_and_figure(tab, address):
@@ -306,6 +325,33 @@ def test_a_notebook_in_no_group_stops_the_build(module):
         '05_svhn',
         '10a_explorer',
     ]
+    with pytest.raises(ValueError, match='05_svhn: more than once'):
+        build.listed(['05_svhn'], {'one': ['05_svhn'], 'two': ['Digits <05_svhn>']})
+
+
+def test_links_to_notebooks_in_other_folders_lead_to_their_pages(module):
+    flat = module('build').flat
+    assert flat('[a](lib/gan/nets.ipynb#fig)') == '[a](/nets.ipynb#fig)'
+    assert flat('[b](../../05_svhn.ipynb)') == '[b](/05_svhn.ipynb)'
+    assert flat('[c](https://x.org/a/b.ipynb)') == '[c](https://x.org/a/b.ipynb)'
+
+
+def test_the_house_is_drawn_from_the_imports(module):
+    library, house = module('library').Library(root / 'dcgan', ['05_svhn']), module('house')
+    assert [*module('build').plan['house']] == layers
+    graph = house.graph(library).items()
+    found = {package: {to: {*by} for to, by in needs.items()} for package, needs in graph}
+    expected = {}
+    for path in modules:
+        package = path.parent.name
+        for (to, _), _ in imports(path):
+            if to != package:
+                by = expected.setdefault(package, {}).setdefault(to, set())
+                by.add(f'{package}.{path.stem}')
+    assert found == expected
+    with pytest.raises(ValueError, match='base: not in the house'):
+        house.house(library, {})
+    assert library.linked('`05_svhn`, `06_x`', {}) == '[`05_svhn`](/05_svhn.ipynb), `06_x`'
 
 
 def test_docments_are_read_from_the_source(module):

@@ -17,9 +17,14 @@ def imports(path):
     "The library's modules that a module imports, as (package, module), and the names it takes"
     here = path.relative_to(root / 'dcgan').parent.parts
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            dotted = (node.module or '').split('.')
-            whole = [*here[: len(here) + 1 - node.level], *filter(None, dotted)]
+        if isinstance(node, ast.ImportFrom):
+            whole = [*filter(None, (node.module or '').split('.'))]
+            if node.level:
+                whole = [*here[: len(here) + 1 - node.level], *whole]
+            elif whole[0] == 'dcgan':  # as nbdev leaves an import over several lines
+                whole = whole[1:]
+            else:
+                continue
             names = [alias.name for alias in node.names]
             if len(whole) == 1:  # from ..worlds import faces, rooms
                 yield from (((whole[0], name), []) for name in names)
