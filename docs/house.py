@@ -89,7 +89,7 @@ def house(library, layers):
     packages = in_layers(library, layers)
     text = [
         '# The house',
-        'The library `dcgan` has eight packages in layers, and a module imports only from its own '
+        'The library `dcgan` has its packages in layers: a module imports only from its own '
         'package or from layers below it. Each module is exported from a notebook, which explains '
         'and tests it; the paper notebooks stand on top and import from all of them. '
         '`tests/test_house.py` keeps it so.',
