@@ -4,13 +4,14 @@
 # make docs      the site, in _docs (then: python -m http.server -d _docs)
 # make verify whether every kept result can be traced; with NB=05_svhn, whether it comes out again
 # make screens  the kept results on the first screens of the notebooks, and in README
+# make hooks    before each commit export, clean and check; notebooks merge by nbdev's driver
 # make lab       the notebooks in JupyterLab
 # make bundle    .gpu/, what a GPU machine without a network needs (PART=A|B|C|D, see bundle/README.md)
 PYTHON ?= python3
 SCALE ?= auto
 BIN := .venv/bin
 
-.PHONY: figures test docs verify screens lab bundle setup
+.PHONY: figures test docs verify screens hooks lab bundle setup
 setup: .venv/.ready
 
 .venv/.ready: settings.ini constraints.txt setup.py pyproject.toml
@@ -41,6 +42,10 @@ docs/node_modules/.ready: docs/package.json
 	@command -v npm > /dev/null || { echo 'make docs needs npm (it comes with Node.js), for MathJax and onnxruntime-web'; exit 1; }
 	npm install --prefix docs --ignore-scripts --no-package-lock --no-audit --no-fund
 	touch $@
+
+hooks: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_install_hooks
+	cp .githooks/pre-commit "$$(git rev-parse --git-path hooks)"
 
 lab: setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check jupyterlab
