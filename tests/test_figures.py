@@ -7,6 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from dcgan.tools.kept import picture_of
+
 root = Path(__file__).parents[1]
 
 
@@ -38,16 +40,8 @@ def test_killed_run_is_made_again_and_a_complete_one_is_kept(start, run, project
     done = run('dcgan-figures', scale='smoke')
     assert done.returncode == 0 and '1 notebook at smoke' in done.stdout, done.stderr
     nb = nbformat.read(kept, 4)
-    shown = [
-        o.data['text/markdown']
-        for c in nb.cells
-        for o in c.get('outputs', [])
-        if 'text/markdown' in o.get('data', {})
-    ]
-    assert (
-        '![](../fig01.png)' in shown
-        and nb.metadata.dcgan['left'] == ['fig01.json']
-        and (kept.parent / '../fig01.png').exists()
-    )
+    shown = [picture_of(o) for c in nb.cells for o in c.get('outputs', [])]
+    assert 'fig01.png' in shown and nb.metadata.dcgan['left'] == ['fig01.json']
+    assert (kept.parent / '../fig01.png').exists()
     assert str(project) not in kept.read_text() and not running.exists()
     assert 'nets: up to date' in run('dcgan-figures', scale='smoke').stdout
