@@ -307,7 +307,10 @@ def test_claims_about_training_need_several_trainings():
 
 def test_trainings_with_other_seeds_are_counted():
     up_to_date('laptop')
-    table2 = json.loads((figures_root('laptop') / 'table2.json').read_text())
+    path = figures_root('laptop') / 'table2.json'
+    table2 = json.loads(path.read_text())
+    table2.pop('errors_of_trainings', None)  # of one training, as each of these
+    path.write_text(json.dumps(table2))
     for seed, off in ((1, 0.2), (2, -0.3)):
         other = table2 | dict(seed=seed, parameters=table2['parameters'] | dict(seed=seed))
         other |= dict(errors={k: [e + off for e in x] for k, x in table2['errors'].items()})
