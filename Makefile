@@ -2,9 +2,9 @@
 #                ARGS='-p epochs 60' for the notebooks' parameters, ARGS=--kept for those of the results that are here)
 # make test      all tests
 # make docs      the site, in _docs (then: python -m http.server -d _docs)
-# make verify whether every kept result can be traced; with NB=05_svhn, whether it comes out again
-# make screens  the kept results on the first screens of the notebooks, and in README
-# make hooks    before each commit export, clean and check; notebooks merge by nbdev's driver
+# make verify    whether every kept result can be traced; with NB=05_svhn, whether it comes out again
+# make screens   the kept results on the first screens of the notebooks, and in README
+# make hooks     before each commit export, clean and check; notebooks merge by nbdev's driver
 # make lab       the notebooks in JupyterLab
 # make bundle    .gpu/, what a GPU machine without a network needs (PART=A|B|C|D, see bundle/README.md)
 PYTHON ?= python3

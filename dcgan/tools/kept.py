@@ -149,6 +149,7 @@ def known_commits()->set|None: # of 12 hexadecimal digits; None outside git
     done = subprocess.run(command, capture_output=True, text=True)
     return {c[:12] for c in done.stdout.split()} if done.returncode == 0 else None
 
+# %% ../../nbs/lib/tools/kept.ipynb #929d1745
 def faults_of(path:Path, # a provenance file
               commits:set=None, # that are known; None: not checked
              )->list: # of sentences, none where all is well

@@ -27,6 +27,8 @@ import cloudpickle
 import numpy as np
 import psutil
 import torch
+
+# %% ../../nbs/lib/tools/speed.ipynb #ee0f830f
 import torch.distributed as dist
 import torch.nn.functional as F
 from fastcore.basics import patch

@@ -152,6 +152,8 @@ paints = dict(  # ranges of hue, saturation and value; one row is chosen
         '0 1 .05 .2 .3 .85'],
     shade=['.09 .14 .08 .3 .85 1', '0 .1 .3 .6 .55 .85', '0 1 0 .1 .8 1'],
 )
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #179722cb
 views = dict( # by day, at dusk, at night
     sky=['.55 .6 .15 .5 .9 1', '.6 .78 .2 .5 .4 .7', '.6 .68 .5 .8 .08 .2'],
     horizon=['.53 .6 0 .15 .97 1', '.02 .1 .3 .65 .8 1', '.58 .66 .4 .65 .15 .3'],
