@@ -41,6 +41,7 @@ from torchvision import transforms
 
 from ..base.core import within
 from ..data.store import ImageSet
+from ..gan import nets
 from ..gan.nets import build, families, latents
 from ..gan.trainer import Recipe, Trainer
 
@@ -131,7 +132,7 @@ def noise(family:str, # a key of `families`
           seed:int=0, # of pixels and labels
          )->ImageSet:
     "Labelled images of noise, in a family's shape with its margin"
-    f, g = families[family], np.random.default_rng(seed)
+    f, g = nets.families[family], np.random.default_rng(seed) # by module: see `in_process`
     maps, *sides = f.shape
     shape = n, maps, *(side + f.margin for side in sides)
     images = g.integers(256, size=shape, dtype=np.uint8)
