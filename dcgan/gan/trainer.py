@@ -665,7 +665,13 @@ def take_measure(self:Trainer):
     if self.best['epoch'] == self.epoch:
         self.save('best')
 
-# %% ../../nbs/lib/gan/trainer.ipynb #9ae42484
+# %% ../../nbs/lib/gan/trainer.ipynb #85cbdc6c
+@patch(as_prop=True)
+def watched(self:Trainer)->dict: # epoch, counted from 1 → value
+    "The measure along the training, where it was taken"
+    name = self.measure.name if self.measure else None
+    return {h['epoch']: h[name] for h in self.history if name in h}
+
 @patch(as_prop=True)
 def best(self:Trainer)->dict:
     "The log's entry with the smallest measure, else the last one"
@@ -680,6 +686,15 @@ def load_best(self:Trainer)->Trainer: # itself, with the best state in G and D
         self.restore('best')
     self.history = history
     return self
+
+@patch
+def summary(self:Trainer)->dict: # ready for JSON
+    "What a result says of its training: recipe, best epoch and its measure, seconds, and machine"
+    seconds = round(sum(h['seconds'] for h in self.history))
+    best = dict(best_epoch=self.best['epoch'])
+    if self.measure:
+        best[self.measure.name] = self.best[self.measure.name]
+    return dict(asdict(self.recipe), **best, seconds=seconds, made=self.made)
 
 # %% ../../nbs/lib/gan/trainer.ipynb #dcbc7592
 @patch

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ImageNetFeatures', 'imagenet_features', 'embed', 'embed_once', 'kid', 'fid', 'nearest', 'covered', 'precision_recall',
-           'repeated', 'fid_and_floor', 'compare', 'evaluate']
+           'repeated', 'fid_and_floor', 'compare', 'kid_and_floor', 'evaluate']
 
 # %% ../../nbs/lib/measure/metrics.ipynb #24980c50
 import functools
@@ -185,6 +185,17 @@ def compare(real:torch.Tensor, # N×F features of held-out images
     precision, recall = precision_recall(real[:n], fake[:n], k)
     return dict(kid=value, kid_se=error, precision=precision, recall=recall, n=n,
                 repeated=repeated(real[:n], fake[:n]), **fid_and_floor(real, fake))
+
+# %% ../../nbs/lib/measure/metrics.ipynb #ef0caec9
+def kid_and_floor(net:nn.Module, # from uint8 images to N×F; its `name` identifies it
+                  real:ImageSet, # at least 2n images
+                  fake:torch.Tensor, # n generated images, uint8
+                 )->dict: # kid, kid_se, kid_real
+    "KID of images against n real ones, and KID of those against n other real ones: its floor"
+    n = len(fake)
+    X, others = (embed_once(net, real.subset(slice(i, i + n))) for i in (0, n))
+    value, error = kid(X, embed(net, fake))
+    return dict(kid=value, kid_se=error, kid_real=kid(X, others)[0])
 
 # %% ../../nbs/lib/measure/metrics.ipynb #8b983e00
 def evaluate(net:nn.Module, # from uint8 images to N×F; its `name` identifies it

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['Rows', 'top_eigenvectors', 'conjugate_gradients', 'solve_svm', 'gram', 'factor', 'targets', 'L2SVM', 'fit_path']
 
-# %% ../../nbs/lib/measure/svm.ipynb #9498b11c
+# %% ../../nbs/lib/measure/svm.ipynb #b1a5cda1
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from fastcore.basics import patch
 
 from ..base.core import generator, within
 
-# %% ../../nbs/lib/measure/svm.ipynb #264ca172
+# %% ../../nbs/lib/measure/svm.ipynb #6c1f1f31
 class Rows:
     "Samples, one a row, with a constant 1 beside the features for the bias"
     def __init__(self,
@@ -23,19 +24,24 @@ class Rows:
         self.X, self.rows = X, rows
         self.dtype = torch.float32 if X.dtype == torch.bfloat16 else X.dtype
 
-    def _plan(self, exact): # rows of a block, and the type to multiply in
+    def plan(self, exact): # rows of a block, and the type to multiply in
         return (self.rows, self.dtype) if exact else (len(self.X), self.X.dtype)
 
-    def times(self, w, exact=True): # (F+1)×k → n×k
-        rows, own = self._plan(exact)
-        products = [x.to(own) @ w[:-1].to(own) for x in self.X.split(rows)]
-        return torch.cat([p.to(self.dtype) for p in products]) + w[-1]
+# %% ../../nbs/lib/measure/svm.ipynb #52e8ca65
+@patch
+def times(self:Rows, w, exact=True): # (F+1)×k → n×k
+    "The samples times weights"
+    rows, own = self.plan(exact)
+    products = [x.to(own) @ w[:-1].to(own) for x in self.X.split(rows)]
+    return torch.cat([p.to(self.dtype) for p in products]) + w[-1]
 
-    def transposed(self, v, exact=True): # n×k → (F+1)×k
-        rows, own = self._plan(exact)
-        parts = zip(self.X.split(rows), v.to(own).split(rows))
-        total = sum((b.T @ x.to(own)).to(self.dtype) for x, b in parts) # k×F
-        return torch.cat([total.T, v.sum(0, keepdim=True)])
+@patch
+def transposed(self:Rows, v, exact=True): # n×k → (F+1)×k
+    "The transposed samples times one number a sample"
+    rows, own = self.plan(exact)
+    parts = zip(self.X.split(rows), v.to(own).split(rows))
+    total = sum((b.T @ x.to(own)).to(self.dtype) for x, b in parts) # k×F
+    return torch.cat([total.T, v.sum(0, keepdim=True)])
 
 # %% ../../nbs/lib/measure/svm.ipynb #bb2fd112
 def top_eigenvectors(A:Rows, # samples
@@ -49,30 +55,31 @@ def top_eigenvectors(A:Rows, # samples
     values, V = torch.linalg.eigh(B.T @ B)
     return Q @ V, values.clamp(min=0)
 
-# %% ../../nbs/lib/measure/svm.ipynb #6a56a12c
+# %% ../../nbs/lib/measure/svm.ipynb #c5d565e3
 def _ratio(a, b): # 0 where either is not positive, which is a rounding error of an inner product
     return torch.where((a > 0) & (b > 0), a / b.clamp(min=1e-30), 0.)
 
-# %% ../../nbs/lib/measure/svm.ipynb #1ac657ba
+def _inner(a, b): # a column at a time
+    return (a * b).sum(0)
+
+# %% ../../nbs/lib/measure/svm.ipynb #646737dd
 def conjugate_gradients(H:Callable, # m×k → m×k, a positive definite matrix a column
                         b:torch.Tensor, # m×k right-hand sides
-                        P:Callable=None, # m×k → m×k, roughly the inverse of H; None: none
+                        P:Callable=torch.clone, # m×k → m×k, roughly the inverse of H
                         tol:float=0.1, # residual, relative to b
                         most:int=500, # iterations
                        )->torch.Tensor: # m×k
     "Solve H x = b in every column at once"
-    P = P or torch.clone
-    x, r = torch.zeros_like(b), b
-    p = z = P(r)
-    rz, stop = (r * z).sum(0), tol**2 * b.square().sum(0)
+    x, r, p = torch.zeros_like(b), b, P(b)
+    rz, stop = _inner(r, p), tol**2 * _inner(b, b)
     for _ in range(most):
-        if (r.square().sum(0) <= stop).all():
+        if (_inner(r, r) <= stop).all():
             break
         Hp = H(p)
-        a = _ratio(rz, (p * Hp).sum(0))
+        a = _ratio(rz, _inner(p, Hp))
         x, r = x + a * p, r - a * Hp
-        z = P(r)
-        rz, old = (r * z).sum(0), rz
+        z, old = P(r), rz
+        rz = _inner(r, z)
         p = z + _ratio(rz, old) * p
     return x
 
@@ -158,20 +165,13 @@ def targets(y:torch.Tensor, # n labels
     "1 for a sample's own class, -1 for the others"
     return (y[:, None] == classes).to(dtype) * 2 - 1
 
-# %% ../../nbs/lib/measure/svm.ipynb #99ca6442
+# %% ../../nbs/lib/measure/svm.ipynb #0b9caefb
 class L2SVM:
     "A linear SVM, squared hinge, one class against the rest: the objective of liblinear (§5.1)"
     def __init__(self,
                  C:float=1e-3, # weight of the loss against the norm
                 ):
         self.C = within(C, 1e-9, 1e3, 'C')
-
-    def fit(self,
-            X:torch.Tensor, # n×F float64, float32 or bfloat16
-            y:torch.Tensor, # n labels
-           ): # self, with coef_ (k×F) and intercept_ (k)
-        vars(self).update(vars(fit_path(X, y, [self.C])[0]))
-        return self
 
     def decision_function(self, X): # n×F → n×k
         return Rows(X).times(torch.cat([self.coef_.T, self.intercept_[None]]))
@@ -198,7 +198,7 @@ def _fitted(C, classes, w): # an `L2SVM` with weights w, (F+1)×k
     svm.classes_, svm.coef_, svm.intercept_ = classes, w[:-1].T.contiguous(), w[-1]
     return svm
 
-# %% ../../nbs/lib/measure/svm.ipynb #ab03d880
+# %% ../../nbs/lib/measure/svm.ipynb #60c8d849
 def _solve_path(X, y, classes, Cs, rank): # yields the weights for each C, (F+1)×k
     few = len(X) <= min(X.shape[1], 2000)
     Z, back = _condensed(X.to(Rows(X).dtype)) if few else (X, lambda w: w)
@@ -208,6 +208,7 @@ def _solve_path(X, y, classes, Cs, rank): # yields the weights for each C, (F+1)
         w = solve_svm(A, Y, C, top, w)
         yield back(w)
 
+# %% ../../nbs/lib/measure/svm.ipynb #4bfd646b
 def fit_path(X:torch.Tensor, # n×F float64, float32 or bfloat16
              y:torch.Tensor, # n labels
              Cs:list, # ascending
@@ -219,3 +220,13 @@ def fit_path(X:torch.Tensor, # n×F float64, float32 or bfloat16
     with torch.autocast(X.device.type, enabled=False):
         weights = _solve_path(X, y, classes, Cs, rank)
         return [_fitted(C, classes, w) for C, w in zip(Cs, weights)]
+
+# %% ../../nbs/lib/measure/svm.ipynb #48743114
+@patch
+def fit(self:L2SVM,
+        X:torch.Tensor, # n×F float64, float32 or bfloat16
+        y:torch.Tensor, # n labels
+       )->L2SVM: # itself, with coef_ (k×F) and intercept_ (k)
+    "The SVM of these samples"
+    vars(self).update(vars(fit_path(X, y, [self.C])[0]))
+    return self

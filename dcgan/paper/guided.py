@@ -7,9 +7,10 @@ __all__ = ['rules', 'backward_rule', 'convolutions', 'responses', 'guided_gradie
            'guided_panels', 'frozen', 'random_discriminator', 'part_masks', 'enrichment', 'map_energy', 'edge_energy',
            'n_paths', 'edges_in_view', 'map_enrichments', 'Rooms', 'in_halves', 'strongest_in_halves', 'measure_rooms',
            'room_numbers', 'bootstrap_means', 'half_interval', 'half_prediction', 'Means', 'over_rooms',
-           'over_networks', 'less', 'most_selective', 'Specialist', 'specialists']
+           'over_networks', 'less', 'part_row', 'comparison', 'most_selective', 'Specialist', 'specialists',
+           'specialist_row']
 
-# %% ../../nbs/lib/paper/guided.ipynb #390b742e
+# %% ../../nbs/lib/paper/guided.ipynb #a9b7c0c2
 import copy
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
@@ -22,7 +23,9 @@ import torch.nn.functional as F
 from scipy import stats
 from tqdm.auto import tqdm
 
+# %% ../../nbs/lib/paper/guided.ipynb #0461ca2c
 from ..base.core import generator, one_of, seed_of, within
+from ..base.tables import table_row
 from ..data.feed import to_float
 from ..data.store import ImageSet
 from ..gan.nets import Net, build, tiles
@@ -357,6 +360,25 @@ def less(a:Means, b:Means)->tuple: # two tensors: the difference, and half its 9
         return a.mean - b.mean, torch.hypot(a.half, b.half)
     return a.mean - b.mean, half_interval(a.draws - b.draws)
 
+# %% ../../nbs/lib/paper/guided.ipynb #e10592cf
+def part_row(title:str, # whose maps
+             m:Means,
+             p:int, # index of the part's kind
+             note:str='', # what a reader must know
+            )->dict: # of `table_row`
+    "The mean enrichment of a part"
+    return table_row(f'{kinds[p]}: {title}', ours=float(m.mean[p]), interval=float(m.half[p]),
+                     n=int(m.n[p]), note=note)
+
+# %% ../../nbs/lib/paper/guided.ipynb #092a0f72
+def comparison(difference:tuple, # of `less`
+               p:int, # index of the part's kind
+               name:str, # what the means were compared with
+              )->str: # such as 'ahead of edges'
+    "What a difference of means says about a part"
+    d, half = (float(values[p]) for values in difference)
+    return f"{'ahead of' if d > half else 'behind' if d < -half else 'not decided against'} {name}"
+
 # %% ../../nbs/lib/paper/guided.ipynb #362ee704
 def most_selective(measured:torch.Tensor # F×k×kinds, of one layout of `map_enrichments`
                   )->torch.Tensor: # kinds indices of features
@@ -379,3 +401,17 @@ def specialists(measured:torch.Tensor, # 2×F×k×kinds, of one layout of `measu
         chosen = float(measured[0, f, :, p].nanmean())
         return Specialist(f, chosen, measured[1, f, :, p], number[1, f])
     return [specialist(p, int(f)) for p, f in enumerate(most_selective(measured[0]))]
+
+# %% ../../nbs/lib/paper/guided.ipynb #ad815b03
+def specialist_row(title:str, # of the row
+                   s:Specialist,
+                   n:int, seed:int=0, # rooms in all; of the resamples
+                   note:str='', # what a reader must know
+                  )->dict: # of `table_row`
+    "The mean enrichment of a specialist where it was checked, with its interval over rooms"
+    half = half_interval(bootstrap_means(s.checked, s.room, n, seed))
+    here = ~s.checked.isnan()
+    note = (f'feature {s.feature}; {s.chosen:.2f} where it was chosen; the part is in '
+            f'{here.double().mean():.0%} of its rooms{note}')
+    return table_row(title, ours=float(s.checked.nanmean()), interval=float(half),
+                     n=int(here.sum()), note=note)
