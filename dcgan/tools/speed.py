@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['settle', 'in_turn', 'repeated', 'ratio', 'gain_rows', 'multiply', 'matmul_rate', 'copy_rate', 'flops', 'noise',
-           'Pictures', 'picture_loader', 'PlainLoop', 'fresh_trainer', 'trainer_turn', 'contestants', 'step_flops',
-           'top_operators', 'is_product', 'resident', 'highest', 'in_process', 'training_memory', 'exponent',
-           'as_one_of_two', 'traffic']
+           'Pictures', 'picture_loader', 'PlainLoop', 'fresh_trainer', 'trainer_turn', 'contestants', 'training_row',
+           'figure_rates', 'step_flops', 'top_operators', 'is_product', 'short_name', 'profiles', 'figure_profile',
+           'resident', 'highest', 'in_process', 'training_memory', 'memory_row', 'exponent', 'costs', 'fresh_minibatch',
+           'exponents', 'figure_growth', 'as_one_of_two', 'traffic']
 
 # %% ../../nbs/lib/tools/speed.ipynb #baad4f24
 import json
@@ -25,6 +26,7 @@ from pathlib import Path
 from unittest.mock import patch as stand_in
 
 import cloudpickle
+import matplotlib.pyplot as plt
 import numpy as np
 import psutil
 import torch
@@ -43,7 +45,7 @@ from torchvision import transforms
 from ..base.core import within
 from ..data.store import ImageSet
 from ..gan import nets
-from ..gan.nets import build, families, latents
+from ..gan.nets import build, families, latents, n_parameters
 from ..gan.trainer import Recipe, Trainer
 
 # %% ../../nbs/lib/tools/speed.ipynb #282c2fd5
@@ -309,6 +311,40 @@ def contestants(family:str, # a key of `families`
         systems['plain, AMP'] = plain(amp=True).turn
     return systems | {'Trainer': partial(trainer_turn, t)}
 
+# %% ../../nbs/lib/tools/speed.ipynb #cb91c0e2
+def training_row(key:tuple, # family and width
+                 times:dict, # of `contestants` and of the product as `limit`: name → seconds
+                 batch:int, # images of a minibatch
+                 share:float, # operations of a minibatch as a multiple of the product's
+                )->dict: # family, width, images/s, gains, and % of the matrix rate
+    "How fast a network trains, as a row of a table"
+    t, (family, width) = times, key
+    gain, low, high = ratio(t['plain'], t['Trainer'])
+    amp = ratio(t['plain, AMP'], t['Trainer'])[0] if 'plain, AMP' in t else None
+    of_limit = 100 * share * ratio(t['limit'], t['Trainer'])[0]
+    rate = {name: round(batch / float(np.median(t[name]))) for name in ('plain', 'Trainer')}
+    return {'family': family, 'width': width, 'plain, images/s': rate['plain'],
+            'Trainer, images/s': rate['Trainer'], '× plain': gain, 'from': low, 'to': high,
+            '× plain with AMP': amp, '% of matrix rate': of_limit}
+
+# %% ../../nbs/lib/tools/speed.ipynb #386550a0
+_colours = {'plain': '0.75', 'plain, AMP': '0.5', 'Trainer': 'C0'}
+
+def figure_rates(times:dict # (family, width) → name → seconds
+                ): # a figure
+    "Training rates over that of the plain loop; lines from the smallest to the largest round"
+    fig, ax = plt.subplots(figsize=(12, 3.6))
+    names = [name for name in _colours if all(name in t for t in times.values())]
+    for i, name in enumerate(names):
+        gains = np.array([ratio(t['plain'], t[name]) for t in times.values()])
+        middle, low, high = gains.T
+        ax.bar(np.arange(len(times)) + .27 * (i - 1), middle, .25, label=name,
+               color=_colours[name], yerr=[middle - low, high - middle], error_kw=dict(lw=.8))
+    ax.set_xticks(range(len(times)), [f'{f}\nwidth {w:g}' for f, w in times], fontsize=8)
+    ax.set_ylabel('images/s, plain loop = 1')
+    ax.legend(ncols=3, loc='upper left')
+    return fig
+
 # %% ../../nbs/lib/tools/speed.ipynb #a8847e93
 def step_flops(family:str, # as of `Recipe`
                width:float, # likewise
@@ -357,6 +393,44 @@ def is_product(operator:str, # an operator of the CPU or a kernel of CUDA
     "Does it multiply matrices or convolve?"
     return re.search(_products, operator) is not None
 
+# %% ../../nbs/lib/tools/speed.ipynb #f80adf9f
+def short_name(operator:str, # an operator of the CPU or a kernel of CUDA
+              )->str: # at most 50 letters
+    "Its name without template arguments and names of iterators"
+    if 'DataLoader' in operator:
+        return 'waiting for the DataLoader'
+    return operator.split('#')[0].split('<')[0][:50]
+
+def profiles(systems:dict, # of `contestants`
+             device=torch.device('cpu'), # where they compute
+            )->dict: # name → of `top_operators`
+    "Where the time of one turn of each system goes, after a turn that warms up"
+    found = {}
+    for name, start in systems.items():
+        list(start())
+        pieces = start()
+        found[name] = top_operators(partial(list, pieces), device)
+    return found
+
+# %% ../../nbs/lib/tools/speed.ipynb #9d0fceaf
+def figure_profile(shares:dict, # name → of `top_operators`
+                   times:dict, # name → seconds of a minibatch, without the profiler
+                   n:int=10, # operators, those with the largest shares
+                  ): # a figure
+    "What the largest operators take of a minibatch, in ms"
+    largest = {k: max(s.get(k, 0) for s in shares.values()) for k in chain(*shares.values())}
+    biggest = sorted(largest, key=largest.get, reverse=True)[:n]
+    fig, ax = plt.subplots(figsize=(8, 3.8))
+    for i, (name, share) in enumerate(shares.items()):
+        ms = 1000 * float(np.median(times[name]))
+        ax.barh(np.arange(len(biggest)) + .27 * (i - 1), [ms * share.get(k, 0) for k in biggest],
+                .25, color=_colours[name], label=f'{name}, {ms:,.0f} ms')
+    ax.set_yticks(range(len(biggest)), map(short_name, biggest), fontsize=8)
+    ax.set_xlabel('ms a minibatch')
+    ax.invert_yaxis()
+    ax.legend(loc='lower right')
+    return fig
+
 # %% ../../nbs/lib/tools/speed.ipynb #2921090d
 def resident()->int: # bytes
     "The memory that this process holds now"
@@ -401,6 +475,21 @@ def training_memory(family:str, # as of `Recipe`
     cuda = torch.cuda.max_memory_reserved() if device == 'cuda' else 0
     return dict(libraries=libraries, after=held[0], later=held[1], peak=highest(), cuda=cuda)
 
+# %% ../../nbs/lib/tools/speed.ipynb #67c2e4dc
+def memory_row(family:str, # as of `Recipe`
+               width:float, # likewise
+               batch:int, # likewise
+               steps:int=1, # as of `training_memory`
+               device:str='cpu', # cpu or cuda
+              )->dict: # of GB, and the growth from the first epoch to the last three in percent
+    "What a training in a process of its own holds, as a row of a table"
+    m = in_process(partial(training_memory, family, width, batch, steps, device))
+    parameters = sum(map(n_parameters, build(family, width)))
+    return {'family': family, 'width': width, 'batch': batch, 'minibatches': 4 * steps,
+            'parameters, M': parameters / 1e6, 'libraries, GB': m['libraries'] / 1e9,
+            'peak, GB': (m['cuda'] or m['peak']) / 1e9,
+            'growth, %': 100 * (m['later'] / m['after'] - 1) if steps > 1 else None}
+
 # %% ../../nbs/lib/tools/speed.ipynb #02923c47
 def exponent(sizes, # at least two
              costs, # such as seconds, one for each size
@@ -413,6 +502,59 @@ def exponent(sizes, # at least two
     if len(sizes) == 2:
         return float(fit.slope), float('nan')
     return float(fit.slope), float(stats.t.ppf(.975, len(sizes) - 2) * fit.stderr)
+
+# %% ../../nbs/lib/tools/speed.ipynb #6336cb48
+def costs(make:Callable, # size → a function without arguments
+          sizes, # to try
+          pieces:int=1, # calls in a turn
+          rounds:int=1, # timed turns of each size
+          device=torch.device('cpu'), # where the work is done
+         )->dict: # size → median seconds of a call
+    "What a function costs at several sizes, timed in turn"
+    systems = {n: repeated(make(n), pieces) for n in sizes}
+    found = in_turn(systems, rounds, device)
+    return {n: float(np.median(seconds)) for n, seconds in found.items()}
+
+# %% ../../nbs/lib/tools/speed.ipynb #33b0d1ac
+def fresh_minibatch(family:str, # as of `Recipe`
+                    width:float, # likewise
+                    batch:int, # likewise
+                    device=torch.device('cpu'), # where to train
+                    seed:int=0, # of weights and images
+                   )->Callable: # without arguments
+    "A function that trains on one minibatch of noise"
+    t = fresh_trainer(family, width, batch, device=device.type, seed=seed)
+    return lambda: list(trainer_turn(t))
+
+# %% ../../nbs/lib/tools/speed.ipynb #719e0a24
+def exponents(curves:dict # what grows → name → {size: cost}
+             )->dict: # 'what grows: name' → of `exponent`
+    "The exponents of many curves"
+    return {f'{size}: {name}': exponent([*cost], [*cost.values()])
+            for size, named in curves.items() for name, cost in named.items()}
+
+# %% ../../nbs/lib/tools/speed.ipynb #f3f078b0
+def _plot_growth(ax, named): # name → {size: cost}, exponent, half of its interval
+    for (name, (cost, slope, half)), marker in zip(named.items(), 'os^D'):
+        interval = '' if np.isnan(half) else f' ± {half:.2f}'
+        ax.loglog([*cost], [*cost.values()], marker=marker, ms=4,
+                  label=f'{name}: {slope:.2f}{interval}')
+    ax.set_xticks([*cost], [f'{n:,}' for n in cost], fontsize=8)
+    ax.minorticks_off()
+    ax.legend(fontsize=7, loc='lower left', bbox_to_anchor=(-.05, 1))
+
+# %% ../../nbs/lib/tools/speed.ipynb #a5073494
+def figure_growth(curves:dict, # what grows → name → {size: cost}
+                 ): # a figure
+    "Costs against sizes on logarithmic axes, each named with its exponent"
+    grown = exponents(curves)
+    fig, axes = plt.subplots(1, len(curves), figsize=(11, 3.6), squeeze=False)
+    for ax, (size, named) in zip(axes[0], curves.items()):
+        _plot_growth(ax, {k: (cost, *grown[f'{size}: {k}']) for k, cost in named.items()})
+        ax.set_xlabel(size)
+    axes[0, 0].set_ylabel('seconds')
+    fig.tight_layout()
+    return fig
 
 # %% ../../nbs/lib/tools/speed.ipynb #df2d8c1d
 @contextmanager
