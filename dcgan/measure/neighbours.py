@@ -38,12 +38,13 @@ from .intervals import paired_difference
 def centre(x:torch.Tensor, # N×… uint8
            rows:int=1, # N is padded to a multiple of this
           )->torch.Tensor: # int8, N×features, padded with zeros; features to a multiple of 16
-    "Bytes less 128, as rows; CUDA's products want multiples of 16"
+    "Bytes less 128, as rows; CUDA's products need multiples of 16"
     x = x.flatten(1)
     return F.pad((x ^ 128).view(torch.int8), (0, -x.shape[1] % 16, 0, -len(x) % rows))
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #1be7c49a
-def _int8(a, b): return torch._int_mm(a, b.T)
+def _int8(a, b):
+    return torch._int_mm(a, b.T)
 
 def _fp32(a, b):
     parts = zip(a.split(1024, 1), b.split(1024, 1))
@@ -88,7 +89,7 @@ def pick_product(device=torch.device('cpu'), # where to compute
 def _check_bytes(x, shape=None):
     features, most = math.prod(x.shape[1:]), 2**31 // 255**2 # or int32 overflows
     if x.dtype != torch.uint8:
-        raise ValueError(f'{x.dtype} images: the search wants uint8, see to_uint8')
+        raise ValueError(f'{x.dtype} images: the search takes uint8, see to_uint8')
     if not len(x) or not 0 < features <= most:
         raise ValueError(f'{tuple(x.shape)} images: there must be some, of at most {most:,} '
                          'values each')
@@ -173,7 +174,8 @@ def _products_alone(near, y, product): # of all tiles
     for a, b in itertools.product(near.queries.split(near.tile), centre(y, 8).split(near.tile)):
         product(a, b)
 
-def _search_anew(x, y, device): Neighbours(x, device).update(y)
+def _search_anew(x, y, device):
+    Neighbours(x, device).update(y)
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #871c3f32
 def search_rate(queries:int=10_000, # images that are looked for
