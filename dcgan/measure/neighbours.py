@@ -24,6 +24,7 @@ from fastcore.basics import patch
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
+# %% ../../nbs/lib/measure/neighbours.ipynb #d3b84587
 from ..base.core import by_scale, generator, one_of, pick_precision, seed_of, within
 from ..base.tables import table_row
 from ..data.feed import split_validation, to_uint8
@@ -370,6 +371,7 @@ def sample_counts(given:list=None, # None: what the scale says
                          'numbers, given to papermill with -y')
     return counts
 
+# %% ../../nbs/lib/measure/neighbours.ipynb #1e30d5f7
 def count_text(n:int # a number of samples
               )->str: # such as 50K or 10M
     "A number of samples, short"
@@ -387,6 +389,7 @@ def error_row(title:str, # of the samples
     return table_row(f'{title}, {count_text(n)} samples', paper=paper, ours=error, n=n, note=note,
                      interval=share_interval(error, n_test))
 
+# %% ../../nbs/lib/measure/neighbours.ipynb #d4fcd778
 def curve_rows(title:str, # of the samples
                curve:dict, # number of samples → error, percent
                n_test:int, # images that were classified

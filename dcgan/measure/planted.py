@@ -249,22 +249,25 @@ def scale_rows(codes:np.ndarray, # N×2, of `codes`, of a set without planted co
     return [row(radius) for radius in radii]
 
 # %% ../../nbs/lib/measure/planted.ipynb #d2cb4ca1
+def _plot_kinds(ax, curve): # bits that may differ → of `score`
+    for k in changes:
+        recall = [100 * s[k]['found'] / s[k]['n'] for s in curve.values()]
+        ax.plot([*curve], recall, marker='.', label=k)
+    ax.set(xlabel='bits that may differ', ylabel='recall %')
+    ax.legend()
+
+# %% ../../nbs/lib/measure/planted.ipynb #f34f2af9
 def figure_tradeoff(curves:dict, # threshold, bits that may differ → {setting: of `score`}
                    ): # a figure
     "Recall of each kind by the bits that may differ, and false positives against recall"
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.9), layout='constrained')
-    by_bits = curves['bits that may differ']
-    for k in changes:
-        recall = [100 * s[k]['found'] / s[k]['n'] for s in by_bits.values()]
-        left.plot([*by_bits], recall, marker='.', label=k)
+    _plot_kinds(left, curves['bits that may differ'])
     for way, curve in curves.items():
         recall, false = 100 * np.array([total(s) for s in curve.values()]).T
         right.plot(recall, false, marker='o', label=way)
     right.axhline(1, color='gray', ls=':')
-    left.set(xlabel='bits that may differ', ylabel='recall %')
     right.set(xlabel='mean recall %', ylabel='false positives % of removed', yscale='symlog',
               ylim=(0, 110))
-    left.legend()
     right.legend()
     return fig
 
@@ -275,6 +278,7 @@ def _strip(a, b): # uint8 n×C×H×W each → H×10·2W×3, pairs side by side
     strip[:len(pairs)] = pairs
     return np.concatenate([*strip.transpose(0, 2, 3, 1)], 1)
 
+# %% ../../nbs/lib/measure/planted.ipynb #2749b9d5
 def shown_pairs(images:ImageSet, # the set itself
                 planted:dict, # of `plant`
                 bucket:np.ndarray, # of `buckets`, of the planted set

@@ -401,6 +401,7 @@ def detector_score(seen:dict, # of `detect`
                 found=percent(hit.any(-1).sum(), q.sum()),
                 overlap=float(iou.mean()) if len(iou) else None)
 
+# %% ../../nbs/lib/measure/windows.ipynb #a170489a
 def score_table(scores:dict # kind → its `detector_score`
                )->list: # of rows, for `markdown_table`
     "How well every kind of part is detected, as a table"

@@ -310,6 +310,7 @@ def count_successes(read:Callable, # N×C×H×W → N×5
         counted[what, 'any sample'] = success(what, 'any sample', seen, len(seen))
     return counted
 
+# %% ../../nbs/lib/paper/arithmetic.ipynb #942d01bb
 def success_curve(what:str, # the concept that a sum should give
                   nine:dict, # k → trials×9×5, of `nine_readings`
                  )->dict: # k → sum and noisy, each of `success`
@@ -352,6 +353,7 @@ def realism_sets(samples:Samples, # of one generator
     return world('reference'), sets | {
         title: torch.cat([images[what][title] for what in sums]) for title in titles}
 
+# %% ../../nbs/lib/paper/arithmetic.ipynb #dae5a08f
 def figure_sets(sets:dict # title → N×C×H×W, uint8; the second half is of the second sum
                ): # a figure
     "The first six and the last six of each set"

@@ -14,6 +14,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_score
 
+# %% ../../nbs/lib/paper/forget.ipynb #45c60026
 from ..base.core import generator, one_of, within
 from ..base.tables import table_row
 from ..gan.nets import Net, sample

@@ -25,6 +25,7 @@ from itertools import chain
 from pathlib import Path
 from unittest.mock import patch as stand_in
 
+# %% ../../nbs/lib/tools/speed.ipynb #fd768577
 import cloudpickle
 import matplotlib.pyplot as plt
 import numpy as np
@@ -267,6 +268,7 @@ def minibatch(self:PlainLoop,
         loss_G, _ = self.update_G(x, y, z_G)
     return loss_D, loss_G
 
+# %% ../../nbs/lib/tools/speed.ipynb #6b75ab24
 @patch
 def turn(self:PlainLoop): # an iterator over minibatches
     "An epoch for `in_turn`, its first batch read already"
@@ -568,6 +570,7 @@ def as_one_of_two(sent:list): # receives the bytes of each all-reduce
           stand_in.object(dist, 'all_reduce', note)):
         yield
 
+# %% ../../nbs/lib/tools/speed.ipynb #48b8c895
 def traffic(family:str, # as of `Recipe`
             width:float, # likewise
             batch:int, # likewise; even
