@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['changes', 'recompress', 'shift', 'brighten', 'mirror', 'plant', 'even', 'distance', 'real_pairs', 'pairs_within',
-           'sources', 'plant_halves', 'score', 'total', 'best', 'sweep', 'share_of', 'score_row', 'summed',
-           'score_rows', 'found_pairs', 'scale_rows', 'figure_tradeoff', 'shown_pairs']
+           'sources', 'plant_halves', 'score', 'total', 'best', 'sweep', 'share_of', 'search_row', 'summed',
+           'search_rows', 'found_pairs', 'scale_rows', 'figure_tradeoff', 'shown_pairs']
 
 # %% ../../nbs/lib/measure/planted.ipynb #f854177e
 import io
@@ -189,10 +189,10 @@ def share_of(k:int, # how often something was so
     low, high = wilson(k / n, n)
     return f'{100 * k / n:.1f} ({100 * low:.1f} to {100 * high:.1f})'
 
-def score_row(method:str, # title
-              kind:str, # real, a kind of copies, or all
-              s:dict, # n, found, removed, wrong
-             )->dict: # method, kind, n, recall, precision, removed, false_positives
+def search_row(method:str, # title
+               kind:str, # real, a kind of copies, or all
+               s:dict, # n, found, removed, wrong
+              )->dict: # method, kind, n, recall, precision, removed, false_positives
     "What a search found, as a row of a table"
     return dict(method=method, kind=kind, n=s['n'],
                 recall='–' if kind == 'real' else share_of(s['found'], s['n']),
@@ -207,11 +207,11 @@ def summed(scores:dict # of `score`
     return {k: sum(s[k] for s in (copies if k in ('n', 'found') else scores.values()))
             for k in ('n', 'found', 'removed', 'wrong')}
 
-def score_rows(results:dict # method → of `score`
-              )->list: # of dicts, of `score_row`
+def search_rows(results:dict # method → of `score`
+               )->list: # of dicts, of `search_row`
     "Rows for every kind, then for all copies, of every method"
-    rows = [score_row(m, kind, s) for m, scores in results.items() for kind, s in scores.items()]
-    return rows + [score_row(m, 'all', summed(scores)) for m, scores in results.items()]
+    rows = [search_row(m, kind, s) for m, scores in results.items() for kind, s in scores.items()]
+    return rows + [search_row(m, 'all', summed(scores)) for m, scores in results.items()]
 
 # %% ../../nbs/lib/measure/planted.ipynb #053734e0
 def found_pairs(images:ImageSet, # N images

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['box_columns', 'check_box', 'read_boxes', 'write_boxes', 'in_widths', 'outline', 'stack_rows', 'figure_rows',
            'BoxDrawer', 'of_kind', 'cell_centres', 'Detector', 'heat', 'detector_loss', 'detect', 'window_boxes',
-           'set_cuts', 'soften', 'train_detector', 'detector', 'centred', 'percent', 'percent_text', 'detector_score',
-           'score_table', 'detector_scores']
+           'set_cuts', 'soften', 'train_detector', 'detector', 'centred', 'as_percent', 'percent_text',
+           'detector_score', 'score_table', 'detector_scores']
 
 # %% ../../nbs/lib/measure/windows.ipynb #aaaf162b
 import csv
@@ -371,9 +371,9 @@ def centred(boxes:torch.Tensor, # N×A×4
     return ((centre > boxes[:, :, None, :2]) & (centre < boxes[:, :, None, 2:])).all(-1)
 
 # %% ../../nbs/lib/measure/windows.ipynb #50f4105b
-def percent(count, # how often something was so
-            n, # out of how many
-           )->dict: # ours, interval (half of Wilson's 95 %), n; ours is None where n is 0
+def as_percent(count, # how often something was so
+               n, # out of how many
+              )->dict: # ours, interval (half of Wilson's 95 %), n; ours is None where n is 0
     "A share in percent, as `table_row` takes it"
     n = int(n)
     if not n:
@@ -381,7 +381,7 @@ def percent(count, # how often something was so
     low, high = wilson(int(count) / n, n)
     return dict(ours=100 * int(count) / n, interval=50 * (high - low), n=n)
 
-def percent_text(share:dict # of `percent`
+def percent_text(share:dict # of `as_percent`
                 )->str: # such as '75.0 ± 13.0'
     "A share and its interval as text; a dash where there is none"
     return '–' if share['ours'] is None else f"{share['ours']:.1f} ± {share['interval']:.1f}"
@@ -390,15 +390,15 @@ def percent_text(share:dict # of `percent`
 def detector_score(seen:dict, # of `detect`
                    truth:dict, # the factors of the world
                    kind:str, # a kind of part
-                  )->dict: # count_right and found, as of `percent`; overlap of those found
+                  )->dict: # count_right and found, as of `as_percent`; overlap of those found
     "How well one kind of part is detected"
     part = of_kind(kind)
     (p, b), (q, c) = [(d['present'][:, part], d['boxes'][:, part]) for d in (seen, truth)]
     hit = centred(c, b) & p[:, None] & q[..., None]
     iou = torch.stack([box_iou(*both) for both in zip(c, b)])[hit]
     right = p.sum(1) == q.sum(1)
-    return dict(count_right=percent(right.sum(), len(right)),
-                found=percent(hit.any(-1).sum(), q.sum()),
+    return dict(count_right=as_percent(right.sum(), len(right)),
+                found=as_percent(hit.any(-1).sum(), q.sum()),
                 overlap=float(iou.mean()) if len(iou) else None)
 
 # %% ../../nbs/lib/measure/windows.ipynb #a170489a

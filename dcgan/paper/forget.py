@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['window_layer', 'effect_titles', 'hook_layer', 'layer_maps', 'drop', 'find_boxes', 'inside', 'activations',
-           'window_maps', 'control_maps', 'change_inside', 'replaced', 'compare', 'kid_added', 'spread', 'change_rows',
-           'kid_rows', 'try_maps', 'effect_rows', 'figure_curves', 'claim_rows']
+           'window_maps', 'control_maps', 'change_inside', 'replaced', 'compare_parts', 'kid_added', 'mean_spread',
+           'change_rows', 'kid_rows', 'try_maps', 'effect_rows', 'figure_curves', 'claim_rows']
 
 # %% ../../nbs/lib/paper/forget.ipynb #295ebab4
 import matplotlib.pyplot as plt
@@ -22,10 +22,10 @@ from ..measure.intervals import mean_interval, verdict
 from ..measure.metrics import kid
 from dcgan.measure.windows import (
     Detector,
+    as_percent,
     centred,
     detect,
     of_kind,
-    percent,
     percent_text,
     window_boxes,
 )
@@ -164,18 +164,18 @@ def replaced(before:dict, after:dict, # of `detect`
     return gone & (in_box & new).any(-1)
 
 # %% ../../nbs/lib/paper/forget.ipynb #f34364da
-def compare(before:dict, after:dict, # of `detect`
-           )->dict: # removed, replaced, changed and lost, each as of `percent`
+def compare_parts(before:dict, after:dict, # of `detect`
+                 )->dict: # removed, replaced, changed and lost, each as of `as_percent`
     "What dropping maps did to the parts of rooms"
     windows, others = of_kind('window'), of_kind(*[k for k in kinds if k != 'window'])
     p, q = before['present'], after['present'] # N×7
     still = centred(before['boxes'][:, windows], after['boxes'][:, windows])
     gone = p[:, windows] & ~(still & q[:, None, windows]).any(-1) # N×windows
     changed, lost = (p != q)[:, others], (p & ~q)[:, others]
-    return dict(removed=percent(gone.sum(), p[:, windows].sum()),
-                replaced=percent(replaced(before, after, gone).sum(), gone.sum()),
-                changed=percent(changed.sum(), changed.numel()),
-                lost=percent(lost.sum(), p[:, others].sum()))
+    return dict(removed=as_percent(gone.sum(), p[:, windows].sum()),
+                replaced=as_percent(replaced(before, after, gone).sum(), gone.sum()),
+                changed=as_percent(changed.sum(), changed.numel()),
+                lost=as_percent(lost.sum(), p[:, others].sum()))
 
 # %% ../../nbs/lib/paper/forget.ipynb #c03261d2
 def kid_added(real:torch.Tensor, # N×F features of held-out images
@@ -188,8 +188,8 @@ def kid_added(real:torch.Tensor, # N×F features of held-out images
     return [1000 * (kid(x, b)[0] - kid(x, a)[0]) for x, a, b in parts]
 
 # %% ../../nbs/lib/paper/forget.ipynb #c3671bcb
-def spread(values, # numbers; None is left out
-          )->dict: # ours, interval, n, as `table_row` takes them; ours is None for fewer than two
+def mean_spread(values, # numbers; None is left out
+               )->dict: # ours, interval, n for `table_row`; ours is None for fewer than two
     "The mean of numbers and 1.96 of their standard deviations"
     values = torch.tensor([v for v in values if v is not None], dtype=torch.float64)
     if len(values) < 2:
@@ -204,7 +204,7 @@ def change_rows(before:torch.Tensor, # N×3×S×S samples
     "`change_inside` of several sets of maps, as rows of a table"
     def value(after):
         if isinstance(after, list):
-            return spread([change_inside(before, x, boxes) for x in after])
+            return mean_spread([change_inside(before, x, boxes) for x in after])
         return dict(ours=change_inside(before, after, boxes))
     return [table_row(f'pixel change inside boxes over that outside, {title}', **value(after))
             for title, after in versions.items()]
@@ -224,7 +224,7 @@ def kid_rows(real:torch.Tensor, # N×F features of held-out images
     return rows
 
 # %% ../../nbs/lib/paper/forget.ipynb #79c04779
-def try_maps(effect, # maps → what dropping them does, such as `compare` gives it
+def try_maps(effect, # maps → what dropping them does, such as `compare_parts` gives it
              found:dict, # of `window_maps`
              draws:int=5, # random sets
              seed:int=0, # of the random sets
@@ -239,19 +239,19 @@ def try_maps(effect, # maps → what dropping them does, such as `compare` gives
 effect_titles = dict(removed='windows removed %', lost='other objects lost %',
                      changed='other objects changed %')
 
-def effect_rows(tried:dict, # of `try_maps`, with effects of `compare`
+def effect_rows(tried:dict, # of `try_maps`, with effects of `compare_parts`
                 keys, # of `effect_titles`
                 prefix:str='', # of every row's title
                )->list: # of `table_row`s
     "The effects of the rule and its controls as rows of a table"
     def value(effect, key):
         of_sets = isinstance(effect, list)
-        return spread([e[key]['ours'] for e in effect]) if of_sets else effect[key]
+        return mean_spread([e[key]['ours'] for e in effect]) if of_sets else effect[key]
     return [table_row(f'{prefix}{effect_titles[key]}, {title}', **value(effect, key))
             for title, effect in tried.items() for key in keys]
 
 # %% ../../nbs/lib/paper/forget.ipynb #d735f8e4
-def figure_curves(curves:dict, # title → {number of maps dropped: `compare`}
+def figure_curves(curves:dict, # title → {number of maps dropped: `compare_parts`}
                   rule:int, # the number that the rule drops
                  ): # a figure
     "The effects of dropping maps against their number"
@@ -268,8 +268,8 @@ def figure_curves(curves:dict, # title → {number of maps dropped: `compare`}
     return fig
 
 # %% ../../nbs/lib/paper/forget.ipynb #c31c56a6
-def claim_rows(removed:dict, # of `percent`: windows removed by the rule
-               controls:dict, # title → of `percent` or `spread`: what should be smaller
+def claim_rows(removed:dict, # of `as_percent`: windows removed by the rule
+               controls:dict, # title → of `as_percent` or `mean_spread`: what should be smaller
               )->list: # of dicts: compared with, %, verdict
     "Does the rule remove a larger share than each control? As rows of a table"
     rows = []

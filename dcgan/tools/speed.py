@@ -6,8 +6,8 @@
 __all__ = ['settle', 'in_turn', 'repeated', 'ratio', 'gain_rows', 'multiply', 'matmul_rate', 'copy_rate', 'flops', 'noise',
            'Pictures', 'picture_loader', 'PlainLoop', 'fresh_trainer', 'trainer_turn', 'contestants', 'training_row',
            'figure_rates', 'step_flops', 'top_operators', 'is_product', 'short_name', 'profiles', 'figure_profile',
-           'resident', 'highest', 'in_process', 'training_memory', 'memory_row', 'exponent', 'costs', 'fresh_minibatch',
-           'exponents', 'figure_growth', 'as_one_of_two', 'traffic']
+           'resident', 'highest', 'in_process', 'training_memory', 'memory_row', 'exponent', 'costs_at',
+           'fresh_minibatch', 'exponents', 'figure_growth', 'as_one_of_two', 'traffic']
 
 # %% ../../nbs/lib/tools/speed.ipynb #baad4f24
 import json
@@ -506,12 +506,12 @@ def exponent(sizes, # at least two
     return float(fit.slope), float(stats.t.ppf(.975, len(sizes) - 2) * fit.stderr)
 
 # %% ../../nbs/lib/tools/speed.ipynb #6336cb48
-def costs(make:Callable, # size → a function without arguments
-          sizes, # to try
-          pieces:int=1, # calls in a turn
-          rounds:int=1, # timed turns of each size
-          device=torch.device('cpu'), # where the work is done
-         )->dict: # size → median seconds of a call
+def costs_at(make:Callable, # size → a function without arguments
+             sizes, # to try
+             pieces:int=1, # calls in a turn
+             rounds:int=1, # timed turns of each size
+             device=torch.device('cpu'), # where the work is done
+            )->dict: # size → median seconds of a call
     "What a function costs at several sizes, timed in turn"
     systems = {n: repeated(make(n), pieces) for n in sizes}
     found = in_turn(systems, rounds, device)
