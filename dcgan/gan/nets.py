@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['latents', 'families', 'batch_moments', 'SharedNorm', 'BatchNorm', 'Layer', 'operation', 'conv_layers', 'dense_layers',
            'with_label', 'Stage', 'Net', 'discriminator', 'Given', 'Latent', 'uniform', 'normal', 'Family', 'widened',
-           'initialise', 'spectrally_normalised', 'build', 'n_parameters', 'n_features', 'architecture', 'draw_block',
-           'draw_network', 'sample', 'tiles']
+           'initialise', 'spectrally_normalised', 'build', 'Unlabelled', 'own_family', 'n_parameters', 'n_features',
+           'architecture', 'draw_block', 'draw_network', 'sample', 'tiles']
 
 # %% ../../nbs/lib/gan/nets.ipynb #2a66b3ab
 from collections.abc import Callable, Iterator
@@ -392,6 +392,32 @@ def build(family:str, # a key of `families`
     affine = f.affine if affine is None else affine
     latent = one_of(latent or f.latent, latents, 'latent')
     return _build_G(f, width, affine, latent, seed), _build_D(f, width, affine, seed)
+
+# %% ../../nbs/lib/gan/nets.ipynb #59b45be0
+class Unlabelled(nn.Module):
+    "A network that is called with labels and ignores them"
+    def __init__(self,
+                 net:nn.Module): # from N×z to images, or from images to N logits
+        super().__init__()
+        self.net = net
+
+    def forward(self, x, y=None): # y: N labels, or None
+        return self.net(x)
+
+# %% ../../nbs/lib/gan/nets.ipynb #93124e20
+def own_family(new_G:Callable, # random generator of the weights → module from N×z to images
+               new_D:Callable, # random generator of the weights → module from images to N logits
+               z:int, # length of the latent vector
+               shape:tuple, # C×H×W of an image, its values in [-1, 1]
+              )->Family: # uniform latent vectors; neither widths nor labels
+    "A pair of networks of your own, to be put into `families`"
+    def build_G(family, width, g):
+        return Unlabelled(new_G(g))
+
+    def build_D(family, width, g):
+        return Unlabelled(new_D(g))
+
+    return Family(z, 'uniform', shape, build_G, build_D)
 
 # %% ../../nbs/lib/gan/nets.ipynb #b4919c70
 def n_parameters(net:nn.Module)->int: # count

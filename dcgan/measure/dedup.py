@@ -135,7 +135,8 @@ def autoencoder(images:ImageSet, # of any size
     return net.to(device).eval()
 
 # %% ../../nbs/lib/measure/dedup.ipynb #0c11a056
-def _pack(bits): return np.packbits(bits.cpu().numpy(), axis=1).view(np.uint64)
+def _pack(bits):
+    return np.packbits(bits.cpu().numpy(), axis=1).view(np.uint64)
 
 def _smaller(a, b): # of two codes, N×2 each
     first = (a[:, 0] < b[:, 0]) | ((a[:, 0] == b[:, 0]) & (a[:, 1] <= b[:, 1]))

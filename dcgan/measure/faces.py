@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['attributes', 'face_truth', 'certainty', 'carries', 'FaceReader', 'roughen', 'fit_reader', 'face_reader',
-           'reader_size', 'reading_quality', 'reading_rows', 'draw_matching']
+           'reader_size', 'reading_quality', 'read_new_faces', 'reading_rows', 'attribute_rates', 'draw_matching']
 
 # %% ../../nbs/lib/measure/face_reader.ipynb #b9cb6c34
 from itertools import pairwise
@@ -19,10 +19,11 @@ from tqdm.auto import tqdm
 
 # %% ../../nbs/lib/measure/face_reader.ipynb #ab9e1b56
 from ..base.core import by_scale, generator, one_of, seed_of
-from ..data.feed import to_float
+from ..data.feed import to_float, to_uint8
 from ..data.store import fingerprint
 from ..gan.checkpoints import kept
 from .intervals import wilson
+from .metrics import embed
 from ..worlds.world import draw
 
 # %% ../../nbs/lib/measure/face_reader.ipynb #e0428f02
@@ -71,7 +72,7 @@ def roughen(x:torch.Tensor, # N×3×H×W in [-1, 1]
             g:torch.Generator, # source of the randomness, on the CPU
             blur:float=1.5, # largest standard deviation, pixels; one for the batch
             noise:float=.15, # largest standard deviation; one for each image
-           )->torch.Tensor:
+           )->torch.Tensor: # of the same shape
     "Images somewhat out of focus and noisy"
     sigma = .05 + blur * float(torch.rand((), generator=g))
     level = noise * torch.rand(len(x), 1, 1, 1, generator=g)
@@ -145,6 +146,18 @@ def reading_quality(seen:torch.Tensor, # N×5, of a `FaceReader`
                          method='percentile', rng=seed).confidence_interval
     return found | dict(yaw=(r2_score(*pairs), *interval))
 
+# %% ../../nbs/lib/measure/face_reader.ipynb #ae79b55a
+def read_new_faces(reader:FaceReader, # trained
+                   n:int, # faces of the world, other than those of its training
+                   seed:int=0, # of the faces, of `roughen`, and of the bootstrap
+                  )->tuple: # 'as drawn' and 'roughened' → `reading_quality`; the faces' factors
+    "How well a reader reads new faces, and what these show"
+    fresh, truth = draw('faces', n, seed_of('fresh', seed) % 2**31)
+    rough = torch.cat([to_uint8(roughen(to_float(x), generator('rough', k, seed)))
+                       for k, x in enumerate(fresh.split(100))])
+    kinds = {'as drawn': fresh, 'roughened': rough}
+    return {k: reading_quality(embed(reader, x), truth, seed) for k, x in kinds.items()}, truth
+
 # %% ../../nbs/lib/measure/face_reader.ipynb #d8856acb
 def reading_rows(found:dict # name of the images → of `reading_quality`
                 )->list: # of dicts: images, and what is read off them with its interval
@@ -155,6 +168,14 @@ def reading_rows(found:dict # name of the images → of `reading_quality`
         return f'{p:.3f} ({low:.3f} to {high:.3f})'
     return [dict(images=what) | {title(k): spread(*v) for k, v in read.items()}
             for what, read in found.items()]
+
+# %% ../../nbs/lib/measure/face_reader.ipynb #943eed3e
+def attribute_rates(seen:torch.Tensor, # N×5 readings of samples
+                    truth:dict, # factors of faces of the world
+                   )->dict: # attribute → its share among the samples, and in the world
+    "How frequent attributes are, 0 to 1"
+    return {k: (float((seen[:, i] > .5).float().mean()), float(truth[k].float().mean()))
+            for i, k in enumerate(attributes)}
 
 # %% ../../nbs/lib/measure/face_reader.ipynb #0e5ed3ee
 def draw_matching(wanted:dict, # attribute → bool

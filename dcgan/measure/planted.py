@@ -4,19 +4,23 @@
 
 # %% auto #0
 __all__ = ['changes', 'recompress', 'shift', 'brighten', 'mirror', 'plant', 'even', 'distance', 'real_pairs', 'pairs_within',
-           'sources', 'score', 'total', 'best']
+           'sources', 'plant_halves', 'score', 'total', 'best', 'sweep', 'share_of', 'search_row', 'summed',
+           'search_rows', 'found_pairs', 'scale_rows', 'figure_tradeoff', 'shown_pairs']
 
 # %% ../../nbs/lib/measure/planted.ipynb #f854177e
 import io
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ..base.core import seed_of
+from ..base.core import generator, seed_of
 from ..data.store import ImageSet
-from .dedup import buckets, join, spaced
+from . import dedup
+from .dedup import Autoencoder, bits_apart, buckets, join, spaced, thumbnails
+from .intervals import wilson
 
 # %% ../../nbs/lib/measure/planted.ipynb #012367d1
 def recompress(x, g):
@@ -115,6 +119,21 @@ def sources(planted:dict, # of `plant`
     i, j = np.concatenate([np.stack([np.arange(n), planted['origin']], 1), pairs]).T
     return join(i, j, n)
 
+# %% ../../nbs/lib/measure/planted.ipynb #7dcfa0f7
+def plant_halves(images:ImageSet, # N images
+                 share:float, # copies as a share of a half
+                 real:np.ndarray, # M×2, of `real_pairs`
+                 seed:int=0, # of the halves, and of the copies
+                )->tuple: # two halves, and what `plant` makes of them, with its `source`
+    "A set in two random halves, and the same with planted copies"
+    order = torch.randperm(len(images), generator=generator('halves', seed))
+    parts = order.chunk(2)
+    halves = [images.subset(part) for part in parts]
+    made = [plant(half, share, seed + k) for k, half in enumerate(halves)]
+    for m, part in zip(made, parts):
+        m['source'] = sources(m, pairs_within(real, part.numpy(), len(images)))
+    return halves, made
+
 # %% ../../nbs/lib/measure/planted.ipynb #c58f2e29
 def _first(key): # True for the first of each value
     first = np.zeros(len(key), bool)
@@ -148,3 +167,130 @@ def best(tried:dict, # setting → result of `total`
     "The setting with the highest recall among those with few false positives"
     allowed = {k: recall for k, (recall, false) in tried.items() if false <= most}
     return max(allowed, key=allowed.get) if allowed else min(tried, key=lambda k: tried[k][1])
+
+# %% ../../nbs/lib/measure/planted.ipynb #10e518b5
+def sweep(net:Autoencoder, # trained
+          planted:dict, # of `plant`, with its source
+          thresholds, # of `codes`
+          radii=(0,), # of `buckets`
+          mirrored:bool=False, # of `codes`
+         )->dict: # (threshold, radius) → of `total`
+    "How well a search works at many settings"
+    coded = {t: dedup.codes(net, planted['images'], t, mirrored) for t in thresholds}
+    return {(t, r): total(score(c, planted, r)) for t, c in coded.items() for r in radii}
+
+# %% ../../nbs/lib/measure/planted.ipynb #17e53889
+def share_of(k:int, # how often something was so
+             n:int, # out of how many
+            )->str: # such as '50.0 (18.8 to 81.2)'; a dash where n is 0
+    "A share in percent with Wilson's interval"
+    if not n:
+        return '–'
+    low, high = wilson(k / n, n)
+    return f'{100 * k / n:.1f} ({100 * low:.1f} to {100 * high:.1f})'
+
+def search_row(method:str, # title
+               kind:str, # real, a kind of copies, or all
+               s:dict, # n, found, removed, wrong
+              )->dict: # method, kind, n, recall, precision, removed, false_positives
+    "What a search found, as a row of a table"
+    return dict(method=method, kind=kind, n=s['n'],
+                recall='–' if kind == 'real' else share_of(s['found'], s['n']),
+                precision=share_of(s['removed'] - s['wrong'], s['removed']),
+                removed=s['removed'], false_positives=s['wrong'])
+
+# %% ../../nbs/lib/measure/planted.ipynb #d7289d4a
+def summed(scores:dict # of `score`
+          )->dict: # n, found, removed, wrong
+    "Recall counts over all copies, removals over copies and images"
+    copies = [s for kind, s in scores.items() if kind != 'real']
+    return {k: sum(s[k] for s in (copies if k in ('n', 'found') else scores.values()))
+            for k in ('n', 'found', 'removed', 'wrong')}
+
+def search_rows(results:dict # method → of `score`
+               )->list: # of dicts, of `search_row`
+    "Rows for every kind, then for all copies, of every method"
+    rows = [search_row(m, kind, s) for m, scores in results.items() for kind, s in scores.items()]
+    return rows + [search_row(m, 'all', summed(scores)) for m, scores in results.items()]
+
+# %% ../../nbs/lib/measure/planted.ipynb #053734e0
+def found_pairs(images:ImageSet, # N images
+                codes:np.ndarray, # N×2, of `codes`
+                radius:int, # of `buckets`
+                real:np.ndarray, # M×2, of `real_pairs`
+               )->list: # of dicts: kept, removed, bits, distance, verdict; the nearest first
+    "Each image of a set that would be removed, and the image that it is removed for"
+    pairs = [(g[0], i) for g in dedup.groups(buckets(codes, radius)) for i in g[1:]]
+    i, j = np.array(pairs, int).reshape(-1, 2).T
+    known, listed = set(map(tuple, real.tolist())), []
+    for (a, b), bits in zip(pairs, bits_apart(codes[i], codes[j])):
+        x = distance(*(thumbnails(images.images[[k]]) for k in (a, b))).item()
+        listed.append(dict(
+            kept=int(a), removed=int(b), bits=int(bits), distance=round(x, 3),
+            verdict='real duplicate' if (a, b) in known else 'false positive'))
+    return sorted(listed, key=lambda r: (r['distance'], r['kept']))
+
+# %% ../../nbs/lib/measure/planted.ipynb #38206f22
+def scale_rows(codes:np.ndarray, # N×2, of `codes`, of a set without planted copies
+               radii, # of `buckets`
+               real:np.ndarray, # M×2, of `real_pairs`
+               n:float=3e6, # images of LSUN's bedrooms
+              )->list: # of dicts: bits, removed, in_error, lsun, of_275000
+    "Images removed in error at each radius, and as many as n images would lose"
+    N = len(codes)
+    alone = dict(kind=np.zeros(N, int), origin=np.arange(N), source=join(*real.T, N))
+    def row(radius):
+        s = score(codes, alone, radius)['real']
+        most = s['n'] * wilson(s['wrong'] / s['n'], s['n'])[1]
+        lost, at_most = (wrong * (n / N)**2 for wrong in (s['wrong'], most))
+        return dict(bits=radius, removed=s['removed'], in_error=s['wrong'],
+                    lsun=f'{lost:,.0f} (at most {at_most:,.0f})',
+                    of_275000=f'{lost / 2750:.0f} %')
+    return [row(radius) for radius in radii]
+
+# %% ../../nbs/lib/measure/planted.ipynb #d2cb4ca1
+def _plot_kinds(ax, curve): # bits that may differ → of `score`
+    for k in changes:
+        recall = [100 * s[k]['found'] / s[k]['n'] for s in curve.values()]
+        ax.plot([*curve], recall, marker='.', label=k)
+    ax.set(xlabel='bits that may differ', ylabel='recall %')
+    ax.legend()
+
+# %% ../../nbs/lib/measure/planted.ipynb #f34f2af9
+def figure_tradeoff(curves:dict, # threshold, bits that may differ → {setting: of `score`}
+                   ): # a figure
+    "Recall of each kind by the bits that may differ, and false positives against recall"
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.9), layout='constrained')
+    _plot_kinds(left, curves['bits that may differ'])
+    for way, curve in curves.items():
+        recall, false = 100 * np.array([total(s) for s in curve.values()]).T
+        right.plot(recall, false, marker='o', label=way)
+    right.axhline(1, color='gray', ls=':')
+    right.set(xlabel='mean recall %', ylabel='false positives % of removed', yscale='symlog',
+              ylim=(0, 110))
+    right.legend()
+    return fig
+
+# %% ../../nbs/lib/measure/planted.ipynb #64ba7af8
+def _strip(a, b): # uint8 n×C×H×W each → H×10·2W×3, pairs side by side
+    pairs = np.concatenate([a, b], 3) # n×C×H×2W
+    strip = np.full((10, 3, *pairs.shape[2:]), 255, np.uint8)
+    strip[:len(pairs)] = pairs
+    return np.concatenate([*strip.transpose(0, 2, 3, 1)], 1)
+
+# %% ../../nbs/lib/measure/planted.ipynb #2749b9d5
+def shown_pairs(images:ImageSet, # the set itself
+                planted:dict, # of `plant`
+                bucket:np.ndarray, # of `buckets`, of the planted set
+                listed:list, # of `found_pairs`
+               )->dict: # title → picture H×W×3; only those that hold a pair
+    "Ten copies of each kind found and missed, and ten pairs of the set by their verdict"
+    hit, shown = bucket == bucket[planted['origin']], {}
+    for k, kind in enumerate(changes, 1):
+        for word, wanted in dict(found=hit, missed=~hit).items():
+            at = np.flatnonzero((planted['kind'] == k) & wanted)[:10]
+            shown[f'{kind}, {word}'] = planted['origin'][at], at, planted['images']
+    for word in ('real duplicate', 'false positive'):
+        at = [(r['kept'], r['removed']) for r in listed if r['verdict'] == word][:10]
+        shown[word] = *np.array(at, int).reshape(-1, 2).T, images.images
+    return {title: _strip(x[i], x[j]) for title, (i, j, x) in shown.items() if len(i)}
