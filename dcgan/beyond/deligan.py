@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['points', 'deligan28', 'deligan32', 'chosen', 'Mixture', 'mixture', 'Labelled', 'labelled', 'Row', 'linear', 'Points',
            'Judge', 'Switched', 'Ensemble', 'image_rivals', 'contenders', 'fit_all', 'sizes_of', 'gaussians_of',
-           'mixtures_of', 'gaussian_rows']
+           'mixtures_of', 'drift_row', 'gaussian_rows']
 
-# %% ../../nbs/lib/beyond/deligan.ipynb #c7c9e987
+# %% ../../nbs/lib/beyond/deligan.ipynb #1e50b35a
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -17,7 +17,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from ..base.core import generator, seed_of, within
-from .decisions import by_name, plus_minus
+from .decisions import by_name, difference_row, plus_minus
 from ..gan.launch import train_all
 from ..gan.nets import Family, Latent, Layer, build, families, latents, n_parameters
 from ..gan.trainer import Recipe
@@ -228,7 +228,14 @@ def mixtures_of(trained:dict, # (model, trial) → `Trainer`
     "The mixtures of all trials"
     return by_name([gaussians_of(t) for (name, _), t in trained.items() if name == model])
 
-# %% ../../nbs/lib/beyond/deligan.ipynb #3595f5a0
+# %% ../../nbs/lib/beyond/deligan.ipynb #394820a5
+def drift_row(data:str, # in words
+              found:dict, # as of `mixtures_of`
+             )->dict: # a row of `claim_row`
+    "The claim that means drift, farther than the deviation with which each Gaussian starts"
+    return difference_row(f'{data}: the means drift by more than 0.2',
+                          [drift - 0.2 for drift in found['drift']])
+
 def gaussian_rows(mixtures:dict # (data, model) → lists over trials of `gaussians_of`
                  )->list: # of dicts
     "A table of mixtures, with 95 % t-intervals over trials"

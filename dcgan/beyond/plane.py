@@ -4,20 +4,22 @@
 
 # %% auto #0
 __all__ = ['planes', 'blobs', 'plain', 'energy_distance', 'energy', 'fallen', 'look_at', 'points_of', 'plane_rows', 'damaged',
-           'Plane', 'controls', 'model_samples', 'component_rows', 'plane_claims', 'show_plane', 'regions',
+           'Plane', 'controls', 'model_samples', 'Contest', 'component_rows', 'plane_claims', 'show_plane', 'regions',
            'show_latent', 'show_points', 'show_latents']
 
-# %% ../../nbs/lib/beyond/plane.ipynb #c134c52d
+# %% ../../nbs/lib/beyond/plane.ipynb #effcff09
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from fastcore.basics import patch
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Ellipse
 
 from ..base.core import generator, seed_of
 from .decisions import by_name, difference_row, minus, plus_minus
+from .deligan import fit_all, sizes_of
 from ..data.feed import to_float, to_uint8
 from ..data.store import ImageSet
 from ..gan.nets import latents, sample
@@ -147,9 +149,10 @@ class Plane:
         return {title: by_name([look(x, k) for k, x in enumerate(each)])
                 for title, each in samples.items()}
 
-# %% ../../nbs/lib/beyond/plane.ipynb #911d82be
+# %% ../../nbs/lib/beyond/plane.ipynb #343bb861
 planes = {'one blob': ((0., 0.),), 'two blobs': ((-0.5, 0.), (0.5, 0.))}
 
+# %% ../../nbs/lib/beyond/plane.ipynb #1e9ff788
 def controls(plane:Plane,
              trials:int, # looks at each
             )->dict: # title → look×2 points of each trial
@@ -168,6 +171,36 @@ def model_samples(plane:Plane,
     for (name, k), t in trained.items():
         found.setdefault(name, []).append(points_of(t, plane.look, plane.seed, k))
     return found
+
+# %% ../../nbs/lib/beyond/plane.ipynb #54ab47c7
+@dataclass
+class Contest:
+    "Models trained on the same points, and how they are looked at"
+    plane:Plane
+    models:dict # model → what its recipe has of its own
+    n:int # points to train on
+    trials:int # trainings of each model
+    recipe:dict # what all of them share
+
+    def __post_init__(self):
+        self.data = self.plane.data(self.n, self.trials)
+        self.trained = self.train(self.models)
+        self.samples = controls(self.plane, self.trials) | model_samples(self.plane, self.trained)
+        self.numbers = self.plane.numbers(self.samples)
+
+    def train(self, models): # on the CPU: the networks are small
+        return fit_all(models, self.data, self.recipe, self.plane.seed, 'cpu')
+
+# %% ../../nbs/lib/beyond/plane.ipynb #6dedd9be
+@patch
+def also(self:Contest, models:dict)->dict: # model → lists over trials of `look_at`
+    "The numbers of other models, trained on the same points"
+    return self.plane.numbers(model_samples(self.plane, self.train(models)))
+
+@patch
+def table(self:Contest, what:str)->list: # as of `plane_rows`; `what`: the data, in words
+    "All numbers"
+    return plane_rows(what, self.numbers, sizes_of(self.trained), len(self.plane.centres) > 1)
 
 # %% ../../nbs/lib/beyond/plane.ipynb #0b405884
 def component_rows(numbers:dict # Gaussians → lists over trials of `look_at`
