@@ -19,8 +19,8 @@ warnings.simplefilter('ignore')
 
 import torch
 
-import dcgan.beyond.cppn  # noqa: F401  registers families and objectives, as the next two do
-import dcgan.beyond.deligan  # noqa: F401
+import dcgan.beyond.deligan  # noqa: F401  registers families and objectives, as the next two do
+import dcgan.beyond.eleven  # noqa: F401
 import dcgan.beyond.turing  # noqa: F401
 from dcgan.base.core import generator, pick_precision
 from dcgan.gan.nets import build, latents, sample
@@ -248,7 +248,7 @@ def guide(D, scenes):
 
 
 def draw_drawing():
-    from dcgan.beyond.cppn import draw_large
+    from dcgan.beyond.drawings import draw_large
     return draw_large(build('cppn26')[0].to(device), torch.zeros(32), by_device(1080, 52))
 
 

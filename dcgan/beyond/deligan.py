@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['points', 'deligan28', 'deligan32', 'chosen', 'Mixture', 'mixture', 'Labelled', 'labelled', 'Row', 'linear', 'Points',
-           'Judge', 'Switched', 'Ensemble', 'image_rivals', 'contenders', 'fit_all', 'by_name', 'plus_minus',
-           'gaussians_of', 'gaussian_rows']
+           'Judge', 'Switched', 'Ensemble', 'image_rivals', 'contenders', 'fit_all', 'sizes_of', 'gaussians_of',
+           'mixtures_of', 'drift_row', 'gaussian_rows']
 
-# %% ../../nbs/lib/beyond/deligan.ipynb #ec36f4cd
+# %% ../../nbs/lib/beyond/deligan.ipynb #1e50b35a
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -17,10 +17,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from ..base.core import generator, seed_of, within
+from .decisions import by_name, difference_row, plus_minus
 from ..gan.launch import train_all
-from ..gan.nets import Family, Latent, Layer, build, families, latents
+from ..gan.nets import Family, Latent, Layer, build, families, latents, n_parameters
 from ..gan.trainer import Recipe
-from ..measure.intervals import mean_interval
 
 # %% ../../nbs/lib/beyond/deligan.ipynb #edf31585
 def chosen(drawn:torch.Tensor, # N×(1 + z), a uniform number before the noise
@@ -205,20 +205,13 @@ def fit_all(models:dict, # model → what its recipe has of its own
     jobs = [(one, sets[k]) for (_, k), one in plan.items()]
     return dict(zip(plan, train_all(jobs, device)))
 
-# %% ../../nbs/lib/beyond/deligan.ipynb #23e9180e
-def by_name(each:list # of dicts with the same keys
-           )->dict: # key → list
-    "What each trial measured, as one list a number"
-    return {name: [found[name] for found in each] for name in each[0]}
+# %% ../../nbs/lib/beyond/deligan.ipynb #7d755f50
+def sizes_of(trained:dict # (model, trial) → `Trainer`
+            )->dict: # model → parameters of G
+    "How large each model's generator is"
+    return {name: n_parameters(t.G) for (name, k), t in trained.items() if k == 0}
 
-def plus_minus(values:list, # one a trial
-               digits:int=2, # after the point
-              )->str: # such as '0.61 ± 0.05'
-    "The mean with half of its 95 % t-interval"
-    mean, half, _ = mean_interval(values)
-    return f'{mean:.{digits}f} ± {half:.{digits}f}' if len(values) > 1 else f'{mean:.{digits}f}'
-
-# %% ../../nbs/lib/beyond/deligan.ipynb #bdce19ca
+# %% ../../nbs/lib/beyond/deligan.ipynb #d39065b6
 def gaussians_of(t, # a `Trainer` whose latent is a mixture
                 )->dict: # std, its smallest and largest, spread and drift of the means
     "The mixture after training"
@@ -229,7 +222,20 @@ def gaussians_of(t, # a `Trainer` whose latent is a mixture
                  spread=mean.std(0).mean(), drift=(mean - start).square().mean().sqrt())
     return {what: float(value) for what, value in found.items()}
 
-# %% ../../nbs/lib/beyond/deligan.ipynb #3595f5a0
+def mixtures_of(trained:dict, # (model, trial) → `Trainer`
+                model:str='DeLiGAN', # whose latent is a mixture
+               )->dict: # lists over trials of `gaussians_of`
+    "The mixtures of all trials"
+    return by_name([gaussians_of(t) for (name, _), t in trained.items() if name == model])
+
+# %% ../../nbs/lib/beyond/deligan.ipynb #394820a5
+def drift_row(data:str, # in words
+              found:dict, # as of `mixtures_of`
+             )->dict: # a row of `claim_row`
+    "The claim that means drift, farther than the deviation with which each Gaussian starts"
+    return difference_row(f'{data}: the means drift by more than 0.2',
+                          [drift - 0.2 for drift in found['drift']])
+
 def gaussian_rows(mixtures:dict # (data, model) → lists over trials of `gaussians_of`
                  )->list: # of dicts
     "A table of mixtures, with 95 % t-intervals over trials"
