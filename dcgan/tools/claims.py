@@ -38,6 +38,7 @@ class Entry:
     full:bool = True # if so, must the scale be the paper's too?
     fixed:bool = False # does the other side stay as it is when our networks are small?
     doubt:Callable = None # reading: why the result cannot support, '' where it can
+    blind:Callable = None # reading: why the measure cannot see an effect, '' where it can
     control:Callable = None # reading that must fail for the measure to mean something
 
     def __post_init__(self):
@@ -149,6 +150,9 @@ def verdict_of(entry:Entry, kept:dict, name:str, # of the data set
         return said, 'not after the correction' if p_value(found, entry.mark) <= .05 else ''
     if entry.control and _passes(entry, kept, name):
         return 'undecided', 'a control that should fail does not'
+    blind = entry.blind(kept, name) if entry.blind else ''
+    if blind:
+        return 'undecided', blind
     if said == 'contradicted' and entry.fixed and small:
         return here, 'our networks are small'
     doubt = entry.doubt(kept, name) if said == 'supported' and entry.doubt else ''

@@ -390,13 +390,14 @@ def _untaught(kept, name=''): # is little gone even at 32 pixels?
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #453c1535
 def _pair(text, key, mark=1., more=False, **kw): # a claim of one entry
-    return Claim('T-GANs', text, '', [Entry('turing_claims', _ratio(key), mark, more, **kw)])
+    entry = Entry('turing_claims', _ratio(key), mark, more, blind=_blind, **kw)
+    return Claim('T-GANs', text, '', [entry])
 
 def _larger(size):
     text = f'{size} px need only wider nets: share of the measure left, by 32 px (T-SGAN)'
     return _pair(text, f'{size} px / 32 px', 1.25, doubt=_untaught)
 
-_equal = [Entry('turing_claims', _ratio('T-SGAN / T-WGAN'), mark, more, doubt=_blind)
+_equal = [Entry('turing_claims', _ratio('T-SGAN / T-WGAN'), mark, more, blind=_blind)
           for mark, more in ((1.25, False), (.8, True))]
 _speeds = "Real samples in G's loss speed up training: measure of"
 claims += [
