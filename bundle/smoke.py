@@ -19,8 +19,8 @@ warnings.simplefilter('ignore')
 
 import torch
 
-import dcgan.beyond.deligan  # noqa: F401  registers families and objectives, as the next two do
 import dcgan.beyond.adversary  # noqa: F401
+import dcgan.beyond.deligan  # noqa: F401  registers families and objectives, as the next two do
 import dcgan.beyond.turing  # noqa: F401
 from dcgan.base.core import generator, pick_precision
 from dcgan.gan.nets import build, latents, sample
