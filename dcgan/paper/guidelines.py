@@ -119,7 +119,7 @@ class Design:
 
 designs = dict(
     smoke=Design(1, 2, 8, 64, 16, 1/16, 1/32, 1/64, 16, 16),
-    laptop=Design(2, 3, 400, width_large=1/16, look=128, score=256),
+    laptop=Design(2, 3, 300, width_deep=1/16, width_large=1/16, look=128, score=256),
     overnight=Design(),
     paper=Design(steps=10_000, images=25_600, width=1., width_deep=1/2, width_large=1/2))
 
@@ -137,6 +137,7 @@ def sets_of(design:Design, scale:str='laptop', # a resolved scale
     faces = small[1] if design.sets > 1 else 'faces'
     return small, [faces, 'rooms'][:design.sets]
 
+# %% ../../nbs/lib/paper/guidelines.ipynb #f851bad1
 @functools.cache
 def parts(name:str, # of a set
           size:int, # pixels
@@ -252,6 +253,7 @@ def train_plan(plan:list, # of (variant, set, seed)
         if say:
             say(f'{i + len(cells)} of {len(plan)} trainings')
 
+# %% ../../nbs/lib/paper/guidelines.ipynb #1ed0ee33
 def train_scale(scale:str='laptop', # a key of `designs`
                 workers:int=None, # trainings at a time on the CPU
                 device:str='auto', # auto, cpu or cuda
@@ -277,6 +279,7 @@ def grids(folder, # of a training
     drawn = [np.asarray(Image.open(p).convert('RGB')) for p in paths if p.exists()]
     return [images_of(x) / 255 for x in drawn]
 
+# %% ../../nbs/lib/paper/guidelines.ipynb #d8761eec
 def moves(samples:list, # of arrays
           deviation:float, # of real pixels
          )->list: # one number less
@@ -309,6 +312,7 @@ def _along(history, key, looks): # a number at each look; NaN once the training 
     found = [h[key] for h in history if key in h]
     return found + [math.nan] * (looks - len(found))
 
+# %% ../../nbs/lib/paper/guidelines.ipynb #163db12d
 def outcome_of(name:str, dataset:str, seed:int, # of `plan_of`, trained
                design:Design, device='cpu', # a torch device
               )->dict: # lists over looks by the names in `looked`; steps, moved, score, diverged
@@ -354,7 +358,8 @@ def all_numbers(outcomes:dict # (variant, set, seed) → of `outcome_of`
     "The numbers of all trainings; one that diverged has the worst of its set"
     found = {cell: numbers_of(o) for cell, o in outcomes.items()}
     for (name, dataset, seed), numbers in found.items():
-        peers = [found[c] for c in found if c[1] == dataset]
+        peers = [found[c] for c in found
+                 if c[1] == dataset and variants[c[0]].base == variants[name].base]
         for key in [k for k, v in numbers.items() if not math.isfinite(v)]:
             worst = min if key == 'diversity' else max
             numbers[key] = worst([p[key] for p in peers if math.isfinite(p[key])], default=0.)
@@ -375,6 +380,7 @@ class Question:
     what:str = '' # which case, in words
     less:str = '' # a variant whose own ratio divides this one, on the same sets
 
+# %% ../../nbs/lib/paper/guidelines.ipynb #c3f6d615
 questions = dict(
     stable=Question('Networks built by the guidelines train stably', 'baseline', 'failed', 33,
                     False, 'failed, %'),
@@ -423,6 +429,7 @@ def _pairs(numbers, variant, key): # set → differences to the baseline, one a 
             found.setdefault(dataset, []).append(difference)
     return found
 
+# %% ../../nbs/lib/paper/guidelines.ipynb #d7bc15eb
 def effects_of(numbers:dict, # of `all_numbers`
                question:Question, # not about `failed`
               )->dict: # set → logarithms of the ratio, one a seed
@@ -433,6 +440,7 @@ def effects_of(numbers:dict, # of `all_numbers`
     other = _pairs(numbers, question.less, question.number)
     return {k: [a - b for a, b in zip(x, other[k])] for k, x in found.items() if k in other}
 
+# %% ../../nbs/lib/paper/guidelines.ipynb #c43d7b45
 def failures(numbers:dict # of `all_numbers`
             )->dict: # variant → (failed trainings, trainings)
     "How many trainings of each variant failed"
@@ -448,6 +456,7 @@ def draw_curves(ax, o:dict, plain:dict, # of `outcome_of`: the variant, its base
         ax.plot(steps, one[key], '.-', ms=4, lw=1.3, color=colour, label=label)
     ax.set(xlabel='steps', title=key)
 
+# %% ../../nbs/lib/paper/guidelines.ipynb #e98bd941
 def draw_variant(name:str, # a key of `variants`
                  o:dict, plain:dict, # of `outcome_of`: the variant, its baseline, of one seed
                  rows:int=4, # of eight samples
