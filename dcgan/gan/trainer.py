@@ -57,9 +57,7 @@ class Recipe:
 class Measure:
     "A number to watch along training, smaller is better; the best state is kept"
     name:str # what is measured, such as 'validation error %'
-    # (G, D) → float, or a dict with `name` and further numbers for the log; G is the averaged
-    # generator where there is one
-    compute:Callable
+    compute:Callable # (G, D) → float, or a dict with more numbers for the log; G may be averaged
     every:int = 10 # epochs between measurements; the last epoch is always measured
     inputs:tuple = () # what else it depends on: fingerprints, seeds
 
