@@ -105,7 +105,15 @@ def merged(notebook, executed):
 
 def flat(text):
     "Links between notebooks, whose pages lie side by side whatever folders they come from"
+    text = re.sub(r'\]\((?:\.\./)+docs/(\w+\.md)', r'](/\1', text)
     return re.sub(r'\]\((?:[\w.]+/)*(\w+\.ipynb)', r'](/\1', text)
+
+
+def illustrated(text):
+    "A page of docs/ with its links as on the site, without pictures that no run has kept yet"
+    def picture(found):
+        return found[0].replace('../', '') if (root / 'docs' / found[1]).exists() else ''
+    return flat(re.sub(r'!\[[^]]*\]\((\.\./figures/[^)]+)\)', picture, text))
 
 
 def is_imports(source):
@@ -394,6 +402,7 @@ def build():
     )
     if list(figures.glob('generators/*.onnx')):
         write('explorer.md', library.linked((root / 'docs/explorer.md').read_text(), {}))
+    write('failing.md', library.linked(illustrated((root / 'docs/failing.md').read_text()), {}))
     write(
         'running.md',
         '# Running it\n'

@@ -334,6 +334,12 @@ def test_links_to_notebooks_in_other_folders_lead_to_their_pages(module):
     assert flat('[a](lib/gan/nets.ipynb#fig)') == '[a](/nets.ipynb#fig)'
     assert flat('[b](../../05_svhn.ipynb)') == '[b](/05_svhn.ipynb)'
     assert flat('[c](https://x.org/a/b.ipynb)') == '[c](https://x.org/a/b.ipynb)'
+    assert flat('[d](../docs/failing.md) [e](a/b.md)') == '[d](/failing.md) [e](a/b.md)'
+
+
+def test_a_page_of_docs_shows_only_kept_pictures(module):
+    page = '![a](../figures/fig01.png) ![b](../figures/absent.png) [c](../nbs/05_svhn.ipynb)'
+    assert module('build').illustrated(page) == '![a](figures/fig01.png)  [c](/05_svhn.ipynb)'
 
 
 def test_the_house_is_drawn_from_the_imports(module):

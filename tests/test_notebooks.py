@@ -171,6 +171,13 @@ def test_wrong_parameter_stops_the_notebook(papermill, parameter):
 results = {
     'acceptance': ['acceptance.csv', 'defects.png'],
     'metrics': ['metrics.png'],
+    '01_guidelines': [
+        'guidelines.csv',
+        'guidelines_numbers.csv',
+        'guidelines_checks.csv',
+        'guidelines_ratios.png',
+        'guideline_no_norm.png',
+    ],
     '02b_dedup': ['dedup.csv', 'dedup_collisions.png'],
     '03_lsun': ['fig02_rooms.png', 'fig03_rooms.png', 'lsun.csv', 'lsun_kid.png', 'collapse.png'],
     '06_walks': ['fig04_rooms.png', 'walk_rooms.gif', 'walks.csv'],

@@ -40,7 +40,9 @@ def read_checkpoint(path # a .safetensors file
                          'move it away to train again from the start') from None
 
 # %% ../../nbs/lib/gan/checkpoints.ipynb #ece88a79
-_later = dict(bias=False, pool=False, norm=False, spectral=False, margin=0, # of layers and families
+_later = dict(bias=False, pool=False, norm=False, resample=False, pieces=1, # of layers
+              spectral=False, margin=0, batch_norm=True, initial='paper', hidden_G='relu',
+              hidden_D='leaky', # of families
               penalty=1., clip=None, lr_D=None, ema=None, r1=0., augment='', mirror=False,
               fresh=False) # of recipes
 

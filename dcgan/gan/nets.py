@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['latents', 'families', 'batch_moments', 'SharedNorm', 'BatchNorm', 'Layer', 'operation', 'conv_layers', 'dense_layers',
-           'with_label', 'Stage', 'Net', 'discriminator', 'Given', 'Latent', 'uniform', 'normal', 'Family', 'widened',
-           'initialise', 'spectrally_normalised', 'build', 'Unlabelled', 'own_family', 'n_parameters', 'n_features',
-           'architecture', 'draw_block', 'draw_network', 'sample', 'tiles']
+           'Maxout', 'with_label', 'Stage', 'Net', 'discriminator', 'Given', 'Latent', 'uniform', 'normal', 'Family',
+           'widened', 'initialise', 'keep_size', 'spectrally_normalised', 'build', 'Unlabelled', 'own_family',
+           'n_parameters', 'n_features', 'architecture', 'draw_block', 'draw_network', 'draw_column', 'sample', 'tiles']
 
 # %% ../../nbs/lib/gan/nets.ipynb #2a66b3ab
 from collections.abc import Callable, Iterator
@@ -122,6 +122,8 @@ class Layer:
     bias:bool = False # with a bias of its own? batch norm has one already
     pool:bool = False # does a dense layer see only each map's mean? (global average pooling)
     norm:bool = False # with batch norm even where the network has none?
+    resample:bool = False # the stride by max-pooling, or by repeating pixels in a deconv?
+    pieces:int = 1 # of maxout, in place of the network's activation; 1: no maxout
 
     def shape(self, before): # C×H×W or units → the same after this layer
         if self.kind == 'dense':
@@ -136,11 +138,11 @@ def operation(layer:Layer, # what to compute
               extra:int=0, # inputs that the label adds
              )->nn.Module:
     "The matrix multiply or convolution of a layer"
-    k, s, bias = layer.k, layer.s, layer.bias
+    k, s, bias = layer.k, 1 if layer.resample else layer.s, layer.bias
     if layer.kind == 'dense':
         inputs = before[0] if layer.pool else int(np.prod(before))
         return nn.Linear(inputs + extra, layer.maps * (layer.grid or 1)**2, bias=bias)
-    maps = before[0] + extra, layer.maps
+    maps = before[0] + extra, layer.maps * layer.pieces
     if layer.kind == 'conv':
         return nn.Conv2d(*maps, k, s, padding=k // 2, bias=bias)
     return nn.ConvTranspose2d(*maps, k, s, padding=k // 2, output_padding=s - 1, bias=bias)
@@ -163,7 +165,17 @@ def dense_layers(*units, # of each layer; maps where the output is a grid
 def _leaky():
     return nn.LeakyReLU(0.2)
 
-_activations = dict(relu=nn.ReLU, leaky=_leaky, tanh=nn.Tanh, sigmoid=nn.Sigmoid, none=nn.Identity)
+_activations = dict(relu=nn.ReLU, leaky=_leaky, tanh=nn.Tanh, sigmoid=nn.Sigmoid, none=nn.Identity,
+                    linear=nn.Identity)
+
+class Maxout(nn.Module):
+    "The largest of the pieces of each map (arXiv:1302.4389)"
+    def __init__(self, pieces:int): # inputs of one output
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x): # N×(maps·pieces)×… → N×maps×…
+        return x.unflatten(1, (-1, self.pieces)).amax(2)
 
 def with_label(x:torch.Tensor, # N×C or N×C×H×W
                label:torch.Tensor, # N×classes, one-hot
@@ -178,14 +190,16 @@ class Stage(nn.Module):
     def __init__(self,
                  layer:Layer, # what to compute
                  before:tuple, # shape of the input without its batch dimension
-                 activation:str, # relu, leaky, tanh, sigmoid or none
+                 activation:str, # relu, leaky, tanh, sigmoid, linear or none
                  norm:bool=True, # with batch norm?
                  affine:bool=True, # batch norm with gain and bias?
                  classes:int=0): # length of the one-hot label, 0 for none
         super().__init__()
         self.layer, self.shape = layer, layer.shape(before)
         self.op, self.activation = operation(layer, before, classes), _activations[activation]()
-        units = int(np.prod(self.shape)) if layer.kind == 'dense' else layer.maps
+        if layer.pieces > 1:
+            self.activation = Maxout(layer.pieces)
+        units = int(np.prod(self.shape)) if layer.kind == 'dense' else layer.maps * layer.pieces
         self.norm = BatchNorm(units, affine) if norm else nn.Identity()
 
 # %% ../../nbs/lib/gan/nets.ipynb #a9560b85
@@ -196,7 +210,11 @@ def forward(self:Stage, x, label=None): # N×… → N×maps×H×W or N×maps
         x = x.mean((2, 3)) if self.layer.pool else x.flatten(1)
     if label is not None:
         x = with_label(x, label)
+    if self.layer.resample and self.layer.kind == 'deconv':
+        x = F.interpolate(x, scale_factor=self.layer.s) # N×C×H×W → N×C×sH×sW
     x = self.activation(self.norm(self.op(x)))
+    if self.layer.resample and self.layer.kind == 'conv':
+        x = F.max_pool2d(x, self.layer.s)
     if self.layer.grid: # N×(maps·grid²) → N×maps×grid×grid
         x = x.unflatten(1, self.shape).contiguous(memory_format=torch.channels_last)
     return x
@@ -239,14 +257,15 @@ def outputs(self:Net, x, y=None)->Iterator: # of tensors; y: N labels, of a cond
 def discriminator(layers, # of `Layer`; the last one gives the logits
                   shape:tuple, # C×H×W
                   norm:bool=True, # with batch norm? without, only layers that ask for it have it
+                  hidden:str='leaky', # activation of hidden layers
                   **kw)->Net: # affine, classes
     "LeakyReLU, and batch norm everywhere but at the input and the output (§3)"
     norms = [layer.norm or norm and 0 < i < len(layers) - 1 for i, layer in enumerate(layers)]
-    return Net(layers, shape, 'leaky', 'none', norms, **kw)
+    return Net(layers, shape, hidden, 'none', norms, **kw)
 
-def _generator(layers, z, out, **kw): # ReLU, and batch norm everywhere but at the output (§3)
-    norms = [True] * (len(layers) - 1) + [False]
-    return Net(layers, (z,), 'relu', out, norms, **kw)
+def _generator(layers, f, **kw): # ReLU, and batch norm everywhere but at the output (§3)
+    norms = [layer.norm or f.batch_norm and i < len(layers) - 1 for i, layer in enumerate(layers)]
+    return Net(layers, (f.z,), f.hidden_G, f.out, norms, **kw)
 
 # %% ../../nbs/lib/gan/nets.ipynb #aa1bb01a
 class Given(nn.Module):
@@ -289,10 +308,14 @@ class Family:
     affine:bool = True # batch norm with gain and bias?
     spectral:bool = False # D with spectral normalisation, and batch norm only where asked for?
     margin:int = 0 # pixels by which training images are larger; they are cropped at random
+    batch_norm:bool = True # False: only layers that ask for it have it
+    initial:str = 'paper' # initial weights: paper or he, see `initialise`
+    hidden_G:str = 'relu' # activation of G's hidden layers
+    hidden_D:str = 'leaky' # activation of D's hidden layers
 
     @property
     def low(self): # what a black pixel becomes
-        return -1. if self.out == 'tanh' else 0.
+        return -1. if self.out in ('tanh', 'linear') else 0.
 
 # %% ../../nbs/lib/gan/nets.ipynb #aaeffa36
 _lsun64 = Family(
@@ -337,6 +360,7 @@ def widened(layers:tuple, # of `Layer`
 @torch.no_grad()
 def initialise(net:nn.Module, # changed in place
                g:torch.Generator, # source of the numbers
+               initial:str='paper', # paper, or he: weights that keep the size of signals
               )->nn.Module:
     "Draw weights from N(0, 0.02) and gains from N(1, 0.02); biases are 0 (§4, released files)"
     for name, p in net.named_parameters():
@@ -345,7 +369,20 @@ def initialise(net:nn.Module, # changed in place
         else:
             mean = 1. if name.endswith('gain') else 0.
             p.normal_(mean, 0.02, generator=g)
+    if one_of(initial, ('paper', 'he'), 'initial') == 'he':
+        keep_size(net)
     return net
+
+@torch.no_grad()
+def keep_size(net:Net): # changed in place
+    "Scale weights drawn from N(0, 0.02) to He's deviations (arXiv:1502.01852)"
+    for stage in net.stages:
+        weight, transposed = stage.op.weight, stage.layer.kind == 'deconv'
+        inputs = weight[:, 0].numel() if transposed else weight[0].numel()
+        if transposed:
+            inputs /= stage.op.stride[0]**2 # a deconv spreads each input over stride² outputs
+        hidden = stage is not net.stages[-1]
+        weight.mul_((1 + hidden)**.5 / inputs**.5 / 0.02)
 
 # %% ../../nbs/lib/gan/nets.ipynb #dbce6fa3
 def spectrally_normalised(net:Net, # changed in place
@@ -366,8 +403,8 @@ def _build_G(f, width, affine, latent, seed):
     if callable(f.G):
         G = f.G(f, width, g)
     else:
-        net = _generator(widened(f.G, width), f.z, f.out, affine=affine, classes=f.classes)
-        G = initialise(net, g)
+        net = _generator(widened(f.G, width), f, affine=affine, classes=f.classes)
+        G = initialise(net, g, f.initial)
     G.latent = latents[latent].module(f, generator('latent', seed))
     return G
 
@@ -375,8 +412,9 @@ def _build_D(f, width, affine, seed):
     g = generator('D', seed)
     if callable(f.D):
         return f.D(f, width, g)
-    layers, norm = widened(f.D, width), not f.spectral
-    D = initialise(discriminator(layers, f.shape, norm, affine=affine, classes=f.classes), g)
+    layers, norm = widened(f.D, width), f.batch_norm and not f.spectral
+    net = discriminator(layers, f.shape, norm, f.hidden_D, affine=affine, classes=f.classes)
+    D = initialise(net, g, f.initial)
     return spectrally_normalised(D, seed) if f.spectral else D
 
 # %% ../../nbs/lib/gan/nets.ipynb #a71a8ecf
@@ -433,7 +471,11 @@ def n_features(net:Net, # a discriminator
 def _in_words(layer):
     if layer.kind == 'dense':
         return 'dense'
-    return f'{layer.kind} {layer.k}×{layer.k}, stride {layer.s}'
+    stride = f'stride {layer.s}'
+    if layer.resample:
+        stride = f"{dict(conv='max-pooled', deconv='enlarged')[layer.kind]} {layer.s} times"
+    pieces = f', {layer.pieces} pieces' if layer.pieces > 1 else ''
+    return f'{layer.kind} {layer.k}×{layer.k}, {stride}{pieces}'
 
 def _norm_in_words(norm):
     if isinstance(norm, nn.Identity):
@@ -456,14 +498,18 @@ def _faces(w, h, slant): # corners and shades of a block's front, top and side
 def draw_block(ax, # matplotlib axes
                x:float, # where the block begins
                shape:tuple, # C×H×W, or (units,), drawn as a bar
+               y:float=0., # the middle of its front
+               label:bool=True, # with its shape below?
               )->float: # where it ends
     "Draw a layer's output"
     w, h, slant = 4, 24, 0
     if len(shape) > 1:
         w, h, slant = 4 * np.log2(shape[0] + 1), shape[1], shape[1] / 3
     for corners, shade in _faces(w, h, slant):
-        outline = zip(*[(x + a, b - h/2) for a, b in corners])
+        outline = zip(*[(x + a, y + b - h/2) for a, b in corners])
         ax.fill(*outline, facecolor=shade, edgecolor='0.2', lw=0.8)
+    if not label:
+        return x + w + slant
     ax.text(x + w/2, -h/2 - 3, '×'.join(map(str, shape)), ha='center', va='top', fontsize=8)
     return x + w + slant
 
@@ -481,6 +527,23 @@ def draw_network(net:Net # any family's G or D
         ax.text(end + 13, 3, name, ha='center', fontsize=7)
         end = draw_block(ax, end + 26, stage.shape)
     ax.set_aspect('equal')
+    ax.axis('off')
+    return fig
+
+# %% ../../nbs/lib/gan/nets.ipynb #c70a98fc
+def _shape_in_words(shape):
+    return f'{shape[0]} maps of {shape[1]}×{shape[2]}' if len(shape) > 1 else f'{shape[0]} numbers'
+
+def draw_column(net:Net # any family's G or D
+               ): # a matplotlib figure, readable on a phone
+    "The network of Fig. 1 from top to bottom, each layer in words"
+    import matplotlib.pyplot as plt
+    layers = [('input', net.before), *((_in_words(s.layer), s.shape) for s in net.stages)]
+    fig, ax = plt.subplots(figsize=(4.2, 1.15 * len(layers)))
+    for i, (name, shape) in enumerate(layers):
+        draw_block(ax, 0, shape, y=-90 * i, label=False)
+        ax.text(85, -90 * i, f'{name}\n{_shape_in_words(shape)}', va='center', fontsize=13)
+    ax.set(xlim=(-4, 260), aspect='equal')
     ax.axis('off')
     return fig
 

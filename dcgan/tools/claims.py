@@ -162,6 +162,7 @@ def verdict_of(entry:Entry, kept:dict, name:str, # of the data set
 columns = ['section', 'claim', 'paper', 'ours', '95 % interval', 'n', 'p',
            'scale', 'data', 'verdict', 'why']
 files = { # of each notebook
+    '01_guidelines': 'guidelines',
     '02b_dedup': 'dedup dedup_scale', '03_lsun': 'lsun collapse', '04_cifar10': 'table1',
     '05_svhn': 'table2', '06_walks': 'walks', '07_guided': 'guided',
     '08_forget': 'forget forget_curve', '09_faces': 'arithmetic arithmetic_realism',

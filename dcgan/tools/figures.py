@@ -168,8 +168,9 @@ def execute(notebook:str, # such as '05_svhn'
 
 # %% ../../nbs/lib/tools/figures.ipynb #b9688cc7
 minutes = dict(
-    laptop={'nets': .3, 'metrics': 1.7, '00_one_sitting': 2., '02b_dedup': 4.1, '03_lsun': 12.7,
-            '04_cifar10': 15., '05_svhn': 8.7, '06_walks': 1.1, '07_guided': 2.3, '08_forget': 1.8,
+    laptop={'nets': .3, 'metrics': 1.7, '00_one_sitting': 2., '01_guidelines': 20.,
+            '02b_dedup': 4.1, '03_lsun': 12.7, '04_cifar10': 15.,
+            '05_svhn': 8.7, '06_walks': 1.1, '07_guided': 2.3, '08_forget': 1.8,
             '09_faces': 7.2, '10_mnist': 6.9, '10a_explorer': .7, '11_large_images': 14.,
             '12_turing': 15., '13_deligan': 15., '14_claims': .3, '15_speed': 7.8})
 

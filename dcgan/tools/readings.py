@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['parts', 'original', 'sizes', 'gathered', 'kept_at', 'stale', 'stale_results', 'cut_down', 'as_published',
-           'data_in_words', 'Found', 'student', 'row', 'spread', 'at', 'mean', 'percent', 'less', 'printed']
+           'data_in_words', 'Found', 'student', 'row', 'spread', 'at', 'mean', 'percent', 'across', 'less', 'printed']
 
 # %% ../../nbs/lib/tools/readings.ipynb #86f6750d
 import json
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from scipy import stats
 
 from ..base.core import figures_root, protocol
-from ..measure.intervals import t_interval, wilson
+from ..measure.intervals import random_effects, t_interval, wilson
 
 # %% ../../nbs/lib/tools/readings.ipynb #066563f5
 parts = ('paper', '', 'laptop', 'smoke') # of figures/, largest scale first; overnight has no folder
@@ -188,6 +188,19 @@ def percent(part:Callable, whole:Callable, # readings of two counts
             raise LookupError(f'no {of}')
         low, high = wilson(k / n, n)
         return Found(100 * k / n, 100 * max(low, 0), 100 * min(high, 1), f'{n:,} {of}')
+    return find
+
+# %% ../../nbs/lib/tools/readings.ipynb #54e788ff
+def across(a:Callable, # reading of a dict: data set → logarithms of ratios, one a pair of trainings
+          ):
+    "Reads the ratio over data sets, each of which is a random effect"
+    def find(kept, name=''):
+        by_set = a(kept, name)
+        if not by_set:
+            raise LookupError('no pairs')
+        *ends, df = random_effects(by_set.values())
+        n = sum(map(len, by_set.values()))
+        return Found(*map(math.exp, ends), f'{n} pairs of trainings', n, df, ratio=True)
     return find
 
 # %% ../../nbs/lib/tools/readings.ipynb #9a213cb8
