@@ -5,7 +5,7 @@ from importlib import import_module
 _lazy = dict( # name → its module, imported when the name is asked for: `import dcgan` stays light
     load_pretrained='tools.pretrained', pretrained_names='tools.pretrained',
     load_networks='tools.pretrained', generate='tools.use', film='tools.use', score='tools.use',
-    invert='paper.invert')
+    invert='paper.invert', push='tools.hub', pull='tools.hub')
 
 def __getattr__(name):
     if name in _lazy:
