@@ -97,7 +97,17 @@ def _target(image, G): # N×C×H×W in [0, 1], of G's shape
                          'a photo so')
     return to_float(x, 0.).to(next(G.parameters()).device)
 
-# %% ../../nbs/lib/paper/invert.ipynb #8895135d
+# %% ../../nbs/lib/paper/invert.ipynb #fc19686e
+def _best_ends(G, z, found, perceptual, starts, low): # of all descents; found: both distances
+    pixels, features = (d.unflatten(0, (-1, starts)) for d in found) # N×starts each
+    best = (pixels + perceptual * features).argmin(1, keepdim=True) # N×1
+    z = z.unflatten(0, (-1, starts)).take_along_dim(best[..., None], 1)[:, 0] # N×z
+    with torch.no_grad():
+        images = to_uint8(G(z), low).cpu()
+    pixels, features = (d.take_along_dim(best, 1)[:, 0].cpu() for d in (pixels, features))
+    return SimpleNamespace(z=z.cpu(), images=images, pixels=255 * pixels.sqrt(), features=features)
+
+# %% ../../nbs/lib/paper/invert.ipynb #0d62b8d1
 def invert(G:nn.Module, # a generator without labels
            image:torch.Tensor, # C×H×W or N×C×H×W, uint8
            latent:str='uniform', # that G was trained with: uniform or normal
@@ -116,11 +126,6 @@ def invert(G:nn.Module, # a generator without labels
     z, began = nearest_starts(G, target, pool, starts, low) # N×starts×z
     repeated = target.repeat_interleave(starts, 0) # N·starts×C×H×W
     z, *found = descend(G, z.flatten(0, 1), repeated, perceptual, latent, steps, low=low)
-    pixels, features = (d.unflatten(0, (-1, starts)) for d in found) # N×starts each
-    best = (pixels + perceptual * features).argmin(1, keepdim=True) # N×1
-    z = z.unflatten(0, (-1, starts)).take_along_dim(best[..., None], 1)[:, 0] # N×z
-    with torch.no_grad():
-        images = to_uint8(G(z), low).cpu()
-    pixels, features = (d.take_along_dim(best, 1)[:, 0].cpu() for d in (pixels, features))
-    return SimpleNamespace(z=z.cpu(), images=images, pixels=255 * pixels.sqrt(), features=features,
-                           start=255 * began.sqrt().cpu())
+    ends = _best_ends(G, z, found, perceptual, starts, low)
+    ends.start = 255 * began.sqrt().cpu()
+    return ends

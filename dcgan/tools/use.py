@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['block', 'n_frozen', 'film_writers', 'truncated', 'draw_block', 'frozen_generator', 'generate', 'side_by_side',
-           'write_images', 'film', 'read_images', 'real_images', 'score', 'score_rows', 'generate_cli', 'walk_cli',
-           'score_cli']
+           'write_picture', 'write_images', 'film', 'read_images', 'real_images', 'score', 'score_rows', 'generate_cli',
+           'walk_cli', 'score_cli']
 
-# %% ../../nbs/lib/tools/use.ipynb #8d2e6c6e
+# %% ../../nbs/lib/tools/use.ipynb #a546d374
 import json
 import math
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.script import call_parse
-from torchvision.io import write_png
+from PIL import Image
 from torchvision.utils import make_grid
 
 # %% ../../nbs/lib/tools/use.ipynb #0d73aa1b
@@ -104,12 +104,19 @@ def generate(source, # a pretrained name, a run's folder, a checkpoint, or netwo
         parts.append(to_uint8(x, family.low))
     return torch.cat(parts)[:n]
 
-# %% ../../nbs/lib/tools/use.ipynb #2e850a9c
+# %% ../../nbs/lib/tools/use.ipynb #b95e5fab
 def side_by_side(x:torch.Tensor, # N×C×H×W, uint8
                 )->torch.Tensor: # 3×H×W
     "A square grid of images"
     return make_grid(x, nrow=math.ceil(len(x)**.5), padding=1)
 
+def write_picture(x:torch.Tensor, # C×H×W, uint8, C 1 or 3
+                  path): # a file to be written
+    "Write a PNG"
+    pixels = x[0] if len(x) == 1 else x.permute(1, 2, 0)
+    Image.fromarray(pixels.numpy()).save(path, 'PNG')
+
+# %% ../../nbs/lib/tools/use.ipynb #93deee9d
 def write_images(x:torch.Tensor, # N×C×H×W, uint8
                  out, # a .png file for a grid, else a new or empty folder
                 )->Path: # of the file or folder
@@ -117,14 +124,14 @@ def write_images(x:torch.Tensor, # N×C×H×W, uint8
     out = Path(out)
     if out.suffix.lower() == '.png':
         with atomic_path(out) as path:
-            write_png(side_by_side(x), str(path))
+            write_picture(side_by_side(x), path)
         return out
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         raise FileExistsError(f'{out} is not empty: choose a new folder, or a name with .png for '
                               'a grid')
     for i, image in enumerate(x):
-        write_png(image, str(out/f'{i:06d}.png'))
+        write_picture(image, out/f'{i:06d}.png')
     return out
 
 # %% ../../nbs/lib/tools/use.ipynb #09447aea
@@ -234,35 +241,43 @@ def score(source, # as of `generate`; or generated images: a folder, or N×C×H�
         found['memorisation'] = memorisation(X['fake'], X['train'], X['real'], as_given)
     return found
 
-# %% ../../nbs/lib/tools/use.ipynb #9c8b2cc2
+# %% ../../nbs/lib/tools/use.ipynb #b4b93723
+def _row(measure, value, meaning):
+    return dict(measure=measure, value=value, meaning=meaning)
+
+def _fid_row(found):
+    if found['fid'] is None:
+        return _row('FID', 'none', 'needs over 1,280 generated and 2,560 real images')
+    return _row('FID', f"{found['fid']:.2f}", f"{found['fid_floor']:.2f} between halves of real "
+                f"images; {found['fid_n']:,} images of each")
+
+def _memorisation_row(m):
+    share, low, high = (f'{100 * m[k]:.1f}' for k in ('share', 'low', 'high'))
+    return _row('memorisation %', f'{share} [{low}, {high}]',
+                '50: none, 100: every image is nearest to a training image')
+
+# %% ../../nbs/lib/tools/use.ipynb #0f7138df
 def score_rows(found:dict # of `score`
               )->list: # of dicts: measure, value, meaning
     "Scores as the rows of a table"
-    def row(measure, value, meaning):
-        return dict(measure=measure, value=value, meaning=meaning)
-    rows = [row('KID × 1000', f"{1000 * found['kid']:.2f} ± {1960 * found['kid_se']:.2f}",
-                f"smaller is better; {found['n']:,} images of each"),
-            row('precision %', f"{100 * found['precision']:.1f}", 'images that look real'),
-            row('recall %', f"{100 * found['recall']:.1f}", 'real images that are reached'),
-            row('repeated %', f"{100 * found['repeated']:.1f}", 'images with a near copy')]
-    if found['fid'] is None:
-        fid = row('FID', 'none', 'needs over 1,280 generated and 2,560 real images')
-    else:
-        fid = row('FID', f"{found['fid']:.2f}", f"{found['fid_floor']:.2f} between halves of the "
-                  f"real images; {found['fid_n']:,} images of each")
+    rows = [_fid_row(found),
+            _row('KID × 1000', f"{1000 * found['kid']:.2f} ± {1960 * found['kid_se']:.2f}",
+                 f"smaller is better; {found['n']:,} images of each"),
+            _row('precision %', f"{100 * found['precision']:.1f}", 'images that look real'),
+            _row('recall %', f"{100 * found['recall']:.1f}", 'real images that are reached'),
+            _row('repeated %', f"{100 * found['repeated']:.1f}", 'images with a near copy')]
     if 'memorisation' in found:
-        m = found['memorisation']
-        rows.append(row('memorisation %', f"{100 * m['share']:.1f} [{100 * m['low']:.1f}, "
-                        f"{100 * m['high']:.1f}]", '50: none, 100: every image is a training one'))
-    return [fid, *rows]
+        rows.append(_memorisation_row(found['memorisation']))
+    return rows
 
-# %% ../../nbs/lib/tools/use.ipynb #b72ad1a2
+# %% ../../nbs/lib/tools/use.ipynb #037359f6
 def _ending(command, act): # act(), an error as one line
     try:
         act()
     except (ValueError, OSError) as e:
         raise SystemExit(f'{command}: {e}') from None
 
+# %% ../../nbs/lib/tools/use.ipynb #0b67b325
 @call_parse
 def generate_cli(source:str, # a pretrained name, a run's folder or a checkpoint
                  out:str='generated', # a folder for one PNG an image; or NAME.png for a grid
