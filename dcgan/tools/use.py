@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['block', 'n_frozen', 'film_writers', 'truncated', 'draw_block', 'frozen_generator', 'generate', 'side_by_side',
-           'write_picture', 'write_images', 'film', 'read_images', 'real_images', 'score', 'score_rows', 'generate_cli',
-           'walk_cli', 'score_cli']
+           'write_picture', 'write_images', 'film', 'read_images', 'check_source', 'real_images', 'score', 'score_rows',
+           'generate_cli', 'walk_cli', 'score_cli']
 
-# %% ../../nbs/lib/tools/use.ipynb #a546d374
+# %% ../../nbs/lib/tools/use.ipynb #ada2fcec
+import copy
 import json
 import math
 from pathlib import Path
@@ -60,7 +61,7 @@ def draw_block(recipe, # of a training
     one_of(recipe.latent, ['uniform', 'normal'], 'latent that can be truncated')
     return truncated(draw, within(truncation, .05, 100, 'truncation'), g)
 
-# %% ../../nbs/lib/tools/use.ipynb #0dc9462e
+# %% ../../nbs/lib/tools/use.ipynb #1546fe8e
 n_frozen = 512 # latent vectors that statistics are estimated on
 
 def _labels(family, i, label): # of a block, or None
@@ -83,7 +84,8 @@ def frozen_generator(networks, # of `load_networks`
     n = n_frozen // block
     z = torch.cat([draw_block(recipe, -1 - i) for i in range(n)])
     y = torch.cat([_labels(family, i, None) for i in range(n)]) if family.classes else None
-    return freeze(networks.G.to(pick_device(device)), z, y=y)
+    G = copy.deepcopy(networks.G).to(pick_device(device))
+    return freeze(G, z, y=y)
 
 # %% ../../nbs/lib/tools/use.ipynb #90e6b824
 @torch.no_grad()
@@ -187,22 +189,28 @@ def read_images(folder, # of image files, in subfolders too
     except (OSError, ValueError) as e:
         raise ValueError(f'{folder} holds an image that cannot be read: {e}') from e
 
-# %% ../../nbs/lib/tools/use.ipynb #9190eb78
+# %% ../../nbs/lib/tools/use.ipynb #ad4a297d
 def _as_rgb(x):
     return x.expand(-1, 3, -1, -1)
+
+def check_source(source # as of `real_images`
+                ):
+    "Raise `ValueError` for a name that is no folder, set or world"
+    known = [*stored(), *worlds]
+    if isinstance(source, (str, Path)) and not Path(source).is_dir() and source not in known:
+        raise ValueError(f'no images in {str(source)!r}: give a folder, or one of '
+                         f"{', '.join(known)}")
 
 def real_images(source, # a folder, a set in the store, a world, an `ImageSet` or N×C×H×W uint8
                 size:int, # side, pixels
                 n:int=10_000, # images at most
                 split:str='test', # of a set in the store, where it has that
                )->torch.Tensor: # N×3×size×size, uint8
-    "Real images at the size of the generated ones; a `ValueError` that says what can be given"
+    "Real images at the size of the generated ones"
+    check_source(source)
     if isinstance(source, (str, Path)) and Path(source).is_dir():
         return read_images(source, size, n)
     if isinstance(source, (str, Path)):
-        if source not in [*stored(), *worlds]:
-            names = ', '.join([*stored(), *worlds])
-            raise ValueError(f'no images in {str(source)!r}: give a folder, or one of {names}')
         source = load(source, split, n=n)
     images = np.asarray(source.images if isinstance(source, ImageSet) else source)[:n]
     if images.shape[2:] != (size, size):
@@ -219,7 +227,7 @@ def _fakes(source, n, **kw): # N×3×H×W; kw: of `generate`
         load_networks(source) # says what can be given
     return _as_rgb(torch.as_tensor(source)[:n])
 
-# %% ../../nbs/lib/tools/use.ipynb #b696e14f
+# %% ../../nbs/lib/tools/use.ipynb #c5299ca7
 def score(source, # as of `generate`; or generated images: a folder, or N×C×H×W uint8
           real, # images that were not trained on, as of `real_images`
           train=None, # images that were trained on, likewise; adds memorisation
@@ -228,6 +236,8 @@ def score(source, # as of `generate`; or generated images: a folder, or N×C×H�
           **kw, # seed and truncation, of `generate`
          )->dict: # of `compare`, and of `memorisation` where `train` is given
     "FID, KID, precision, recall, repetition and memorisation of generated images"
+    check_source(real)
+    check_source(train)
     fake = _fakes(source, n, device=device, **kw)
     sets = dict(fake=fake, real=real_images(real, fake.shape[-1], n))
     if train is not None:
