@@ -4,6 +4,7 @@
 # make docs      the site, in _docs (then: python -m http.server -d _docs)
 # make verify    whether every kept result can be traced; with NB=05_svhn, whether it comes out again
 # make screens   the kept results on the first screens of the notebooks, and in README
+# make oneclick  links to Colab and Kaggle, and the cell that installs there, in the paper notebooks
 # make hooks     before each commit export, clean and check; notebooks merge by nbdev's driver
 # make lab       the notebooks in JupyterLab
 # make bundle    .gpu/, what a GPU machine without a network needs (PART=A|B|C|D, see bundle/README.md)
@@ -11,7 +12,7 @@ PYTHON ?= python3
 SCALE ?= auto
 BIN := .venv/bin
 
-.PHONY: figures test docs verify screens hooks lab bundle setup
+.PHONY: figures test docs verify screens oneclick hooks lab bundle setup
 setup: .venv/.ready
 
 .venv/.ready: settings.ini constraints.txt setup.py pyproject.toml
@@ -34,6 +35,9 @@ verify: setup
 screens: setup
 	$(BIN)/python -c 'from dcgan.tools.kept import fill_first_screens; print(*fill_first_screens())'
 	$(MAKE) -B README.md
+
+oneclick: setup
+	$(BIN)/python -c 'from dcgan.tools.oneclick import add_all; print(*add_all())'
 
 docs: setup docs/node_modules/.ready
 	$(BIN)/python docs/build.py

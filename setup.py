@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 parser = ConfigParser(delimiters=['='])
 parser.read('settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
+extras = {k: cfg[f'{k}_requirements'].split() for k in ('paper', 'hub', 'dev')}
+extras['dev'] += extras['paper']
 setup(
     name=cfg['lib_name'],
     version=cfg['version'],
@@ -20,6 +22,6 @@ setup(
     packages=find_packages(include=['dcgan', 'dcgan.*']),
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg['requirements'].split(),
-    extras_require=dict(dev=cfg['dev_requirements'].split()),
+    extras_require=extras,
     entry_points=dict(console_scripts=[s.strip() for s in cfg['console_scripts'].splitlines()]),
 )

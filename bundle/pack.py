@@ -87,7 +87,8 @@ def fetch_wheels(python, there):
     settings = configparser.ConfigParser(delimiters=['='])
     settings.read(root/'settings.ini')
     has = {canonical(p) for p in there.read_text().split()}
-    needed = settings['DEFAULT']['requirements'].split()
+    cfg = settings['DEFAULT']
+    needed = [*cfg['requirements'].split(), *cfg['paper_requirements'].split()]
     asked = ' '.join([python, *sorted(needed), *sorted(has)])
     if (to/'asked').exists() and (to/'asked').read_text() == asked:
         return to

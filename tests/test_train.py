@@ -390,7 +390,7 @@ def test_damaged_checkpoint_on_the_command_line(run, store):
 # Wrong values
 
 wrong = {
-    'dcgan32': "unknown family 'dcgan32': one of lsun64, imagenet32, svhn32, mnist28, gan_mlp",
+    'dcgan31': "unknown family 'dcgan31': one of lsun64, imagenet32, svhn32, mnist28, gan_mlp",
     'svhn32 --schedule=twice': "unknown schedule 'twice': one of alternate, both",
     'svhn32 --lr=5': 'lr is 5.0: it must be a number from 1e-08 to 1',
     'svhn32 --lr=nan': 'lr is nan: it must be a number from 1e-08 to 1',

@@ -80,11 +80,14 @@ def project_root()->Path: # `checkout`, else the working directory
 
 # %% ../../nbs/lib/base/core.ipynb #6edebfc7
 def export_library():
-    "Export the notebooks to the library, if run in a checkout of this project that is writable"
+    "Export the notebooks, if run in a writable checkout of this project where nbdev is installed"
     root = checkout()
     if root is None or not os.access(root/'dcgan', os.W_OK) or os.environ.get('IN_TEST'):
         return
-    from nbdev import nbdev_export
+    try:
+        from nbdev import nbdev_export
+    except ModuleNotFoundError: # without the extra `dev`
+        return
     nbdev_export.__wrapped__() # its command line would read the kernel's arguments
 
 # %% ../../nbs/lib/base/core.ipynb #b3411d39

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['as_computed', 'folder_of', 'train', 'is_done', 'train_or_note', 'train_all', 'Lost', 'process_group',
-           'where_it_goes_on', 'on_signals', 'saying_where', 'train_cli']
+           'where_it_goes_on', 'on_signals', 'saying_where', 'sized', 'train_cli']
 
 # %% ../../nbs/lib/gan/launch.ipynb #cbe0a82c
 import contextlib
@@ -27,10 +27,10 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
 # %% ../../nbs/lib/gan/launch.ipynb #40036470
-from ..base.core import atomic_path, pick_device, pick_precision, runs_root, within
+from ..base.core import atomic_path, one_of, pick_device, pick_precision, runs_root, within
 from ..data.store import ImageSet, load
 from .checkpoints import key_of, read_checkpoint
-from .nets import families
+from .nets import families, image_sizes
 from .processes import is_first
 from .trainer import Diverged, Measure, Recipe, Trainer
 
@@ -220,14 +220,28 @@ def saying_where(folder): # of the training inside
         except Lost as e:
             leave(str(e), 1)
 
+# %% ../../nbs/lib/gan/launch.ipynb #7b7fd32b
+def sized(family:str, # a key of `families`, or dcgan
+          size:int=None, # side of the images, pixels; None: the family's, of dcgan 64
+         )->str: # a key of `families`
+    "A family's name with its size; a `ValueError` for a size that the family does not draw"
+    if family == 'dcgan':
+        return f"dcgan{one_of(64 if size is None else size, image_sizes, 'size')}"
+    if size is not None:
+        own = families[one_of(family, ['dcgan', *families], 'family')].shape[-1]
+        if size != own:
+            raise ValueError(f'{family} draws {own} pixels, not {size}: use dcgan --size {size}')
+    return family
+
 # %% ../../nbs/lib/gan/launch.ipynb #8ce38d91
 def _hint(sign): # a sentence, in the first process, between the lines of the bar
     if is_first():
         tqdm.write(f'dcgan-train: hint: {sign}. What usually helps: docs/failing.md', sys.stderr)
 
 @call_parse
-def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32 or gan_mlp
+def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcgan, with --size
               dataset:str='street_digits', # a name in the store, or a world
+              size:int=None, # side of the images of dcgan, pixels: 32, 64, 128 or 256
               images:int=None, # how many to use; all where not given
               width:float=1., # of the networks; 1 is the paper's
               epochs:int=1, # passes over the images
@@ -241,6 +255,7 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32 or gan_mlp
               patience:float=600): # seconds that a process waits for the others
     "Train a family on a data set, alone or under torchrun, and print where the result is"
     try:
+        family = sized(family, size)
         recipe = Recipe(family, width, epochs, batch, lr, schedule=schedule, precision=precision,
                         seed=seed)
         data = load(dataset, size=families[family].shape[-1], n=images)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ImageNetFeatures', 'imagenet_features', 'embed', 'embed_once', 'kid', 'fid', 'nearest', 'covered', 'precision_recall',
-           'repeated', 'fid_and_floor', 'compare', 'kid_and_floor', 'evaluate']
+           'repeated', 'check_sets', 'fid_and_floor', 'compare', 'kid_and_floor', 'evaluate']
 
 # %% ../../nbs/lib/measure/metrics.ipynb #24980c50
 import functools
@@ -157,10 +157,15 @@ def repeated(real:torch.Tensor, # N×F features
     return float((nearest(fake, fake, 2)[0] < usual / 2).float().mean())
 
 # %% ../../nbs/lib/measure/metrics.ipynb #94a7008e
-def _check_sets(real, generated, k):
+def check_sets(real, # N images, or their features
+               generated, # M likewise
+               k:int=3, # neighbours, of precision and recall
+              ):
+    "Raise `ValueError` for too few images or for other shapes"
     n = min(len(real), len(generated))
     if n < 2 * k + 2:
-        raise ValueError(f'{n} images are too few: give at least {2 * k + 2} of each')
+        raise ValueError(f'{n} images are too few: give at least {2 * k + 2} of each, and '
+                         '1,000 for numbers worth reading')
     a, b = (tuple(images[:1].shape[1:]) for images in (real, generated))
     if a != b:
         raise ValueError(f'images of {b} against {a}: resize one of them')
@@ -204,6 +209,6 @@ def evaluate(net:nn.Module, # from uint8 images to N×F; its `name` identifies i
              k:int=3, # neighbours, of precision and recall
             )->dict: # of `compare`
     "All measures of generated images; a `ValueError` for other shapes or too few images"
-    _check_sets(real, generated, k)
+    check_sets(real, generated, k)
     X = embed_once(net, real) if isinstance(real, ImageSet) else embed(net, real)
     return compare(X, embed(net, generated[:len(X)]), k)

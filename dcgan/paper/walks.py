@@ -12,7 +12,6 @@ __all__ = ['paths', 'compared_with', 'kinds_of_walks', 'measures_of_realism', 'l
 import copy
 import math
 
-import ipywidgets as widgets
 import torch
 import torch.nn as nn
 from torchvision.io import encode_png
@@ -279,11 +278,13 @@ def _as_png(x, zoom): # uint8 C×H×W → bytes
     return encode_png(x.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)).numpy().tobytes()
 
 def _square_sliders():
+    import ipywidgets as widgets
     def slider(name):
         return widgets.FloatSlider(.5, min=0, max=1, step=.02, description=name)
     return slider('right'), slider('down')
 
 def _player(n): # a slider over n positions, and what moves it
+    import ipywidgets as widgets
     along = widgets.IntSlider(0, 0, n - 1, description='walk')
     play = widgets.Play(min=0, max=n - 1, interval=80)
     widgets.jslink((play, 'value'), (along, 'value'))
@@ -306,8 +307,9 @@ def explore(G:Net, # with frozen statistics
             low:float=-1., # value of a black pixel
             steps:int=24, # of the walk along all points, from each point to the next
             zoom:int=4, # pixels drawn for one
-           )->widgets.VBox: # the picture, two sliders of the square, and a player with its slider
+           ): # a widget: the picture, two sliders of the square, and a player with its slider
     "A widget that moves in Z by hand; a `ValueError` for too few points"
+    import ipywidgets as widgets
     if len(points) < 4:
         raise ValueError(f'{len(points)} points: the plane needs 4')
     way = walk(points, steps, 'spherical')[:, :-1].flatten(0, 1)
