@@ -13,8 +13,10 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from findings import findings, stale
 from house import house
 from library import Library, api
+from moving import figure as moving
 from nbdev.serve import proc_nbs
 from PIL import Image
 from sphinx.cmd.build import build_main
@@ -275,6 +277,7 @@ def shown(path, link):
         return '' if v is None else f'{v:.2f}' if isinstance(v, float) else f'{v}'
 
     text, _, made = kept['caption'].partition(' Scale: ')
+    old = f'<b class="stale">Before a correction: {said(stale(kept))}.</b> ' if stale(kept) else ''
     if (picture := path.with_suffix('.png')).exists():
         first = html.escape(re.split(r'(?<=\.)(?<!Fig\.) ', text)[0].replace('`', ''))
         body = f'<a href="{link}"><img src="{thumbnail(picture)}" alt="{first}"></a>'
@@ -293,14 +296,19 @@ def shown(path, link):
             + ''.join(f'<tr><td>{m}</td><td>{p}</td><td>{o}</td></tr>' for m, p, o in cells)
             + '</table>'
         )
-    return f'<figure>{body}<figcaption>{said(text)}<br>Scale: {said(made)}</figcaption></figure>'
+    made = f'{old}Scale: {said(made)}'
+    return f'<figure>{body}<figcaption>{said(text)}<br>{made}</figcaption></figure>'
 
 
 def card(title, notebook, paper, shows):
     link, there = f'{notebook}.html', filter(None, map(result, shows))
     ours = ''.join(shown(p, link) for p in there) or '<p class="made">Not made yet.</p>'
-    more = f'<a class="more" href="{link}">{notebook}</a>'
-    states = f'<div><h3><a href="{link}">{title}</a></h3><p>{said(paper)}</p>{more}</div>'
+    more = f'<a class="more" href="{link}">Open {notebook}</a>'
+    states = (
+        f'<div><h3><a href="{link}">{title}</a></h3>'
+        f'<p><b class="label">Paper</b>{said(paper)}</p>{more}</div>'
+    )
+    ours = f'<b class="label">Ours</b>{ours}'
     return f'<div class="card-ours">{states}<div class="ours">{ours}</div></div>'.replace('\n', ' ')
 
 
@@ -321,36 +329,77 @@ def verdicts():
     )
 
 
+def first_screen():
+    "A moving picture, what this is, three findings, and two ways on"
+    path = figures / f"generators/{plan['moving']}.onnx"
+    picture = ''
+    if path.exists():
+        trained = json.loads(path.with_suffix('.json').read_text())['caption']
+        text = said(f'Walks in Z, each from one random latent vector to the next. {trained}')
+        picture = moving(path, proc / '_static', text)
+    found = ''.join(
+        f'<li><a href="{f["notebook"]}.html"><b>{said(f["number"])}</b> {said(f["text"])}</a></li>'
+        for f in findings(plan['findings'], result)
+    )
+    ways = [
+        ('read', '00_one_sitting', 'Read', 'a DCGAN in one sitting'),
+        ('play', 'gan2d', 'Play', 'train a GAN in this page'),
+        ('play', 'explorer', 'Play', 'move in Z yourself'),
+    ]
+    buttons = ''.join(
+        f'<a class="way {kind}" href="{page}.html"><b>{verb}</b> {what}</a>'
+        for kind, page, verb, what in ways
+        if there(page)
+    )
+    return (
+        f'<div class="first">{picture}<p class="what">Radford, Metz and Chintala '
+        '(<a href="https://arxiv.org/abs/1511.06434">2015</a>) trained two networks of strided '
+        'convolutions against each other and found features worth having. Here every table and '
+        'figure of their paper is made again by a notebook that you can run, with the control '
+        f'that its claim needs.</p><nav class="ways" aria-label="Ways on">{buttons}</nav>'
+        f'<ul class="findings" aria-label="What was found">{found}</ul></div>'
+    )
+
+
+def there(entry):
+    "Is the page of a sidebar's entry laid out?"
+    return any((proc / f'{stem(entry)}{e}').exists() for e in ('.ipynb', '.md'))
+
+
 def front(library):
-    "The front page: introduction, gallery, and the sidebar's order"
-    intro = re.sub(r'(?m)^!\[.*$', '', sections()['']).strip()
+    "The front page: first screen, gallery, introduction, and the sidebar's order"
+    intro = re.sub(r'(?m)^(# .*|> .*|!\[.*)$', '', sections()['']).strip()
     galleries = [
         f'\n## {group}\n\n<div class="cards">' + '\n'.join(card(**c) for c in cards) + '</div>\n'
         for group, cards in plan['gallery'].items()
     ]
 
-    def there(n):
-        return any((proc / f'{stem(n)}{e}').exists() for e in ('.ipynb', '.md'))
-
     def tree(caption, names):
         return '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *names, '```\n'])
 
     groups = {g: n for g, names in plan['sidebar'].items() if (n := list(filter(there, names)))}
-    in_z = (
-        '\n[Move in Z yourself](/explorer.md): trained generators of rooms, faces and digits '
-        'that draw in this browser.\n'
-        if there('explorer')
-        else ''
-    )
     return '\n'.join(
         [
-            library.linked(intro, {}),
-            in_z,
-            verdicts(),
+            '# The DCGAN paper as notebooks\n',
+            f'```{{raw}} html\n{first_screen()}\n```\n',
             *galleries,
+            verdicts(),
+            '\n## About\n',
+            library.linked(intro, {}),
             *(tree(*g) for g in groups.items()),
         ]
     )
+
+
+def gan2d(notebooks):
+    "The page of the GAN in the plane; guidelines are linked where their notebook is there"
+    there = '01_guidelines' in notebooks
+
+    def guideline(m):
+        link = f'<a href="01_guidelines.html">{m[1]}</a>' if there else m[1]
+        return f'The guideline: {link}.'
+
+    return re.sub(r'\{guideline:([^}]*)\}', guideline, (root / 'docs/gan2d.md').read_text())
 
 
 # Putting it together
@@ -394,6 +443,7 @@ def build():
     )
     if list(figures.glob('generators/*.onnx')):
         write('explorer.md', library.linked((root / 'docs/explorer.md').read_text(), {}))
+    write('gan2d.md', gan2d(names))
     write(
         'running.md',
         '# Running it\n'
