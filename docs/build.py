@@ -132,14 +132,44 @@ def joined(cells):
     return found
 
 
-def tags(cell):
-    "Imports are folded away; what the library exports can be told by its class"
-    return (
-        ['hide-input'] * is_imports(cell.source)
-        + ['export'] * bool(re.match(r'#\|\s*export', cell.source))
-        if cell.cell_type == 'code'
-        else []
-    )
+def runs(cells):
+    "Cells, with code that follows on code without outputs in one cell, to be folded as one"
+    found = []
+    for c in cells:
+        last = found[-1] if found else None
+        if last and last.cell_type == c.cell_type == 'code' and not last.outputs:
+            last.source = f'{last.source}\n\n{c.source}'
+            last.outputs = c.outputs
+        else:
+            found.append(c)
+    return found
+
+
+def folded(name):
+    "Is the code of a page folded? That of paper notebooks is, but for those that teach it"
+    return paths[name].parent == nbs and name not in plan['open']
+
+
+def looks(cell, fold):
+    "A cell's metadata: folded code says how long it is, and what the library exports has a class"
+    if cell.cell_type != 'code':
+        return {}
+    imports = is_imports(cell.source)
+    exported = ['export'] * bool(re.match(r'#\|\s*export', cell.source))
+    if not (imports or fold):
+        return dict(tags=exported)
+    n = len([line for line in cell.source.splitlines() if line.strip()])
+    said = 'Imports' if imports else f'Code, {n} line{"s" * (n != 1)}'
+    prompt = dict(code_prompt_show=said, code_prompt_hide=said)
+    return dict(tags=['hide-input', *exported], mystnb=prompt)
+
+
+def on_first_screen(cells):
+    "The cell that shows a notebook's kept result, and the names of what it shows"
+    for c in cells:
+        if names := re.findall(r'<!-- figures/(\w+)\.\w+ -->', c.source):
+            return c, names
+    return None, []
 
 
 def provenance(name):
@@ -151,7 +181,7 @@ def provenance(name):
 
 
 def run_line(kept, executed, changed):
-    "When, where and at which commit the results of a page were made, each with its provenance"
+    "When, where and at which commit results were made, each with its provenance"
 
     def each(key):
         return ', '.join(
@@ -177,11 +207,21 @@ def run_line(kept, executed, changed):
     links = ' · '.join(f'<a href="_static/provenance/{k}.json">{k}</a>' for k in kept)
     details = f'<summary>Provenance of each table and figure</summary>{links}'
     text = ' '.join(filter(None, said))
-    return f'<div class="run">{text}{since}<details>{details}</details></div>'
+    return f'<p>{text}{since}</p><details>{details}</details>'
 
 
-def results(kept, notebook):
-    "The kept tables and figures that no output of the page shows"
+def how_to_run(name, ran, made):
+    "The command that runs a notebook, its executed copy, and how its results were made"
+    path = paths[name].relative_to(root).as_posix()
+    copy = f'<a href="_static/notebooks/{name}.ipynb" download>executed copy</a>'
+    also = ' · '.join([f'as it was run: {copy}'] * ran + ['<a href="running.html">more ways</a>'])
+    line = f'<code>papermill {path} out.ipynb</code>'
+    command = f'<p><b>Run this notebook</b> {line} <span>{also}</span></p>'
+    return f'<div class="run">{command}{made}</div>'
+
+
+def results(kept, notebook, shown):
+    "The kept tables and figures that neither an output of the page nor its first screen shows"
     outputs = '\n'.join(
         o.data.get('text/markdown', '')
         for c in notebook.cells
@@ -189,7 +229,7 @@ def results(kept, notebook):
         if 'data' in o
     )
     for name, k in kept.items():
-        if k['caption'] in outputs:
+        if k['caption'] in outputs or name in shown:
             continue
         table, picture = (
             figures / f'{name}.md',
@@ -211,17 +251,27 @@ def page(name, library):
         notebook, changed = merged(notebook, executed := nbformat.read(ran, 4))
     notebook.metadata.pop('widgets', None)
     notebook.cells = joined(c for c in notebook.cells if not c.source.startswith('#| default_exp'))
+    fold = folded(name)
+    if fold:
+        notebook.cells = runs(notebook.cells)
     for c in notebook.cells:
-        c.metadata = dict(tags=tags(c))
+        c.metadata = looks(c, fold)
         if c.cell_type == 'markdown':
             c.source = library.linked(flat(c.source), known)
 
     def add(text, i):
         return notebook.cells.insert(i, nbformat.v4.new_markdown_cell(text))
 
-    if kept:
-        add(run_line(kept, executed, changed), 1)
-    if unseen := list(results(kept, notebook)):
+    first, shown = on_first_screen(notebook.cells)
+    if first:  # the result, right under the title
+        notebook.cells.remove(first)
+        notebook.cells.insert(1, first)
+    if paths[name].parent == nbs:
+        made = run_line(kept, executed, changed) if kept else ''
+        add(how_to_run(name, ran.exists(), made), 3 if first else 1)
+    elif kept:
+        add(f'<div class="run">{run_line(kept, executed, changed)}</div>', 1)
+    if unseen := list(results(kept, notebook, shown)):
         add('## Results\n\n' + '\n\n'.join(unseen), len(notebook.cells))
     defined = {
         k: v for m, n in library.notebook.items() if n == name for k, v in library.own(m).items()
@@ -374,10 +424,6 @@ def front(library):
         for group, cards in plan['gallery'].items()
     ]
 
-    def tree(caption, names):
-        return '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *names, '```\n'])
-
-    groups = {g: n for g, names in plan['sidebar'].items() if (n := list(filter(there, names)))}
     return '\n'.join(
         [
             '# The DCGAN paper as notebooks\n',
@@ -386,9 +432,41 @@ def front(library):
             verdicts(),
             '\n## About\n',
             library.linked(intro, {}),
-            *(tree(*g) for g in groups.items()),
+            *(tree(*g) for g in groups().items() if not g[0].startswith(of_library)),
         ]
     )
+
+
+of_library = 'Library: '
+
+
+def groups():
+    "The sidebar: group → the entries whose pages are laid out"
+    return {g: n for g, names in plan['sidebar'].items() if (n := list(filter(there, names)))}
+
+
+def tree(caption, names):
+    return '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *names, '```\n'])
+
+
+def shelf(library):
+    "The page of the library's notebooks, apart from the paper's: a table for each package"
+    text = [
+        '# The library, notebook by notebook\n',
+        'The methods stand here, each explained, built and tested in a notebook and exported to '
+        'the package `dcgan`. [The house](/house.md) draws how they build on each other.\n',
+    ]
+    of = {n: m for m, n in library.notebook.items()}
+    for group, names in groups().items():
+        if group.startswith(of_library):
+            package = group.removeprefix(of_library)
+            rows = [
+                f'| [{n}](/{n}.ipynb) | {library.linked(library.doc[of[n]], {})} |'
+                for n in map(stem, names)
+            ]
+            text += [f'\n## {package}\n\n{plan["house"][package]}.\n']
+            text += ['| notebook | what it is for |', '|---|---|', *rows, '', tree(group, names)]
+    return '\n'.join(text) + '\n'
 
 
 def gan2d(notebooks):
@@ -411,6 +489,7 @@ def assets():
     copies |= {p: proc / 'figures/paper' / p.name for p in figures.glob('paper/*.png')}
     copies |= {p: proc / '_static/provenance' / p.name for p in figures.glob('*.json')}
     copies |= {p: proc / '_static/explorer/models' / p.name for p in figures.glob('generators/*')}
+    copies |= {p: proc / '_static/notebooks' / p.name for p in figures.glob('notebooks/*.ipynb')}
     copies |= {
         packages / package / f: proc / '_static/vendor' / package / Path(f).name
         for package, files in vendored.items()
@@ -452,6 +531,7 @@ def build():
         ),
     )
     write('house.md', house(library, plan['house']))
+    write('library.md', shelf(library))
     write('names.json', json.dumps(names))
     for module in library.entries:
         write(f'api/{module}.md', api(module, library))

@@ -8,7 +8,7 @@ from dcgan.base.core import protocol
 
 def stale(kept):
     "Why a result no longer counts, '' where it does"
-    number, why = protocol(kept['notebook'])
+    number, why = protocol(kept.get('notebook', ''))
     return why if kept.get('protocol', 1) < number else ''
 
 

