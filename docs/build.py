@@ -31,8 +31,12 @@ nbs, figures, packages, proc, site = (
 )
 paths = {p.stem: p for p in nbs.rglob('[!._]*.ipynb') if '.ipynb_checkpoints' not in p.parts}
 plan = yaml.safe_load((root / 'docs/site.yml').read_text())
+formulas = ('core', 'input/tex', 'output/chtml', 'output/chtml/fonts/tex', 'a11y/assistive-mml')
 vendored = dict(
-    mathjax=['es5/tex-svg.js'],
+    mathjax=[
+        *(f'es5/{f}.js' for f in ('startup', *formulas)),
+        'es5/output/chtml/fonts/woff-v2/*.woff',
+    ],
     **{
         'onnxruntime-web': [
             f'dist/{f}'
@@ -358,7 +362,7 @@ def card(title, notebook, paper, shows):
         f'<div><h3><a href="{link}">{title}</a></h3>'
         f'<p><b class="label">Paper</b>{said(paper)}</p>{more}</div>'
     )
-    ours = f'<b class="label">Ours</b>{ours}'
+    ours = f'<b class="label">Ours</b><div class="shown">{ours}</div>'
     return f'<div class="card-ours">{states}<div class="ours">{ours}</div></div>'.replace('\n', ' ')
 
 
@@ -384,8 +388,8 @@ def first_screen():
     path = figures / f"generators/{plan['moving']}.onnx"
     picture = ''
     if path.exists():
-        trained = json.loads(path.with_suffix('.json').read_text())['caption']
-        text = said(f'Walks in Z, each from one random latent vector to the next. {trained}')
+        made = json.loads(path.with_suffix('.json').read_text())['caption'].partition(' Scale: ')[2]
+        text = said(f'Walks in Z, each from one random latent vector to the next. Scale: {made}')
         picture = moving(path, proc / '_static', text)
     found = ''.join(
         f'<li><a href="{f["notebook"]}.html"><b>{said(f["number"])}</b> {said(f["text"])}</a></li>'
@@ -490,11 +494,11 @@ def assets():
     copies |= {p: proc / '_static/provenance' / p.name for p in figures.glob('*.json')}
     copies |= {p: proc / '_static/explorer/models' / p.name for p in figures.glob('generators/*')}
     copies |= {p: proc / '_static/notebooks' / p.name for p in figures.glob('notebooks/*.ipynb')}
-    copies |= {
-        packages / package / f: proc / '_static/vendor' / package / Path(f).name
-        for package, files in vendored.items()
-        for f in files
-    }
+    for package, files in vendored.items():
+        for f in files:
+            folder, _, name = f.partition('/')  # such as dist/
+            at, to = packages / package / folder, proc / '_static/vendor' / package
+            copies |= {p: to / p.relative_to(at) for p in at.glob(name)} or {at / name: to}
     if lost := [p for p in copies if not p.exists()]:
         raise FileNotFoundError(
             f'{lost[0].relative_to(root)} is not there: `make docs` gets it with npm'
