@@ -16,6 +16,7 @@ import yaml
 from findings import findings, stale
 from house import house
 from library import Library, api
+from light import lighten
 from moving import figure as moving
 from nbdev.serve import proc_nbs
 from PIL import Image
@@ -31,12 +32,8 @@ nbs, figures, packages, proc, site = (
 )
 paths = {p.stem: p for p in nbs.rglob('[!._]*.ipynb') if '.ipynb_checkpoints' not in p.parts}
 plan = yaml.safe_load((root / 'docs/site.yml').read_text())
-formulas = ('core', 'input/tex', 'output/chtml', 'output/chtml/fonts/tex', 'a11y/assistive-mml')
 vendored = dict(
-    mathjax=[
-        *(f'es5/{f}.js' for f in ('startup', *formulas)),
-        'es5/output/chtml/fonts/woff-v2/*.woff',
-    ],
+    mathjax=['es5/output/chtml/fonts/woff-v2/*.woff'],
     **{
         'onnxruntime-web': [
             f'dist/{f}'
@@ -544,6 +541,7 @@ def build():
         [*'-b html -q -W --keep-going -c docs -d _proc/_doctrees _proc _proc/_site'.split()]
     ):
         return failed
+    lighten(proc / '_site')
     shutil.rmtree(site, ignore_errors=True)
     (proc / '_site').rename(site)
     print('The site is in _docs: python -m http.server -d _docs')

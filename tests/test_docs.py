@@ -165,6 +165,21 @@ def test_pages_are_light_and_fit_a_phone(pages, site):
     assert {k: p['wide'] for k, p in pages.items() if p['wide'] > 390} == {}
 
 
+def test_what_comes_before_the_pictures_is_at_most_a_megabyte(browser, address):
+    page, sizes = browser.new_page(), []
+
+    def came(response):
+        if response.request.resource_type != 'image' and response.ok:
+            sizes.append(len(response.body()))
+
+    page.on('response', came)
+    for name in ('index', '00_one_sitting', '05_svhn', 'gan2d', 'api/gan.trainer'):
+        sizes.clear()
+        page.goto(f'{address}{name}.html', wait_until='networkidle')
+        assert 1e5 < sum(sizes) <= 1e6, name
+    page.close()
+
+
 def test_code_of_100_columns_fits_a_laptop_and_scrolls_on_a_phone(browser, address):
     "The 100 columns that ruff allows; `wide` above says that the page itself never scrolls"
     page = browser.new_page(viewport=dict(width=1280, height=800))
