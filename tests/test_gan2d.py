@@ -30,12 +30,15 @@ const values = key => [gan.D, gan.G, gan.mixture].map(
 const drawn = z => gan.mixture
   ? { chosen: [...gan.mixture.chosen], noise: [...gan.mixture.noise] } : { noise: [...z] }
 const told = { start: values('value'), rounds: [] }
+const before = process.cpuUsage()
 for (let k = 0; k < rounds; k++) {
   const x = batchOf(gan.point, n, gan.r), zD = gan.latents(n), forD = drawn(zD)
   const D = gan.trainD(x, zD), gradD = values('grad')[0]
   const zG = gan.latents(n), forG = drawn(zG), G = gan.trainG(zG)
   told.rounds.push({ x: [...x], forD, forG, D, G, gradD, gradG: values('grad').slice(1) })
 }
+const spent = process.cpuUsage(before)
+told.milliseconds = (spent.user + spent.system) / 1000 / rounds
 const seen = gan.look()
 told.end = values('value')
 told.look = { samples: [...seen.samples], held: [...seen.held], energy: seen.energy }
@@ -174,6 +177,12 @@ def test_losses_and_energy_distance_are_those_of_the_library(record):
 def test_the_same_seed_trains_the_same(record):
     first, again, other = (record(dict(batch=16, seed=s), rounds=2)['end'] for s in (3, 3, 4))
     assert first == again != other
+
+
+def test_thirty_steps_a_second_at_256_points(record):
+    "In CPU time, so that other work does not count; two thirds of the worker's time trains"
+    for options in (dict(r1=0.05), dict(layers=5, norm=True), dict(layers=2, mixture=50)):
+        assert record(options, rounds=60)['milliseconds'] < 1000 / 30 * 2 / 3, options
 
 
 # The page
