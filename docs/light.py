@@ -15,6 +15,11 @@ heavy = [
 ]
 icon = re.compile(r'(?:\.fa-[\w-]+,?)+\{--fa:"[^}]*\}')  # a rule of Font Awesome
 search = [r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>']
+names = [  # of controls, for screen readers: their text where they have one
+    ('<summary aria-label="Toggle hidden content">', '<summary>'),
+    (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Pages below this one">'),
+    (r'(<button class="btn search-button-field[^>]*?) aria-label="Search"', r'\1'),
+]
 
 
 def tex_of(match):
@@ -63,5 +68,7 @@ def lighten(site):
             text = formula.sub(done, text).replace('</head>', style, 1)
         for pattern in [*heavy, *([] if path.stem == 'search' else search)]:
             text = re.sub(pattern, '', text)
+        for pattern, name in names:
+            text = re.sub(pattern, name, text)
         path.write_text(text)
     drop_icons(site, pages.values())
