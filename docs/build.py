@@ -13,8 +13,11 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from findings import findings, stale
 from house import house
 from library import Library, api
+from light import lighten
+from moving import figure as moving
 from nbdev.serve import proc_nbs
 from PIL import Image
 from sphinx.cmd.build import build_main
@@ -30,7 +33,7 @@ nbs, figures, packages, proc, site = (
 paths = {p.stem: p for p in nbs.rglob('[!._]*.ipynb') if '.ipynb_checkpoints' not in p.parts}
 plan = yaml.safe_load((root / 'docs/site.yml').read_text())
 vendored = dict(
-    mathjax=['es5/tex-svg.js'],
+    mathjax=['es5/output/chtml/fonts/woff-v2/*.woff'],
     **{
         'onnxruntime-web': [
             f'dist/{f}'
@@ -138,14 +141,44 @@ def joined(cells):
     return found
 
 
-def tags(cell):
-    "Imports are folded away; what the library exports can be told by its class"
-    return (
-        ['hide-input'] * is_imports(cell.source)
-        + ['export'] * bool(re.match(r'#\|\s*export', cell.source))
-        if cell.cell_type == 'code'
-        else []
-    )
+def runs(cells):
+    "Cells, with code that follows on code without outputs in one cell, to be folded as one"
+    found = []
+    for c in cells:
+        last = found[-1] if found else None
+        if last and last.cell_type == c.cell_type == 'code' and not last.outputs:
+            last.source = f'{last.source}\n\n{c.source}'
+            last.outputs = c.outputs
+        else:
+            found.append(c)
+    return found
+
+
+def folded(name):
+    "Is the code of a page folded? That of paper notebooks is, but for those that teach it"
+    return paths[name].parent == nbs and name not in plan['open']
+
+
+def looks(cell, fold):
+    "A cell's metadata: folded code says how long it is, and what the library exports has a class"
+    if cell.cell_type != 'code':
+        return {}
+    imports = is_imports(cell.source)
+    exported = ['export'] * bool(re.match(r'#\|\s*export', cell.source))
+    if not (imports or fold):
+        return dict(tags=exported)
+    n = len([line for line in cell.source.splitlines() if line.strip()])
+    said = 'Imports' if imports else f'Code, {n} line{"s" * (n != 1)}'
+    prompt = dict(code_prompt_show=said, code_prompt_hide=said)
+    return dict(tags=['hide-input', *exported], mystnb=prompt)
+
+
+def on_first_screen(cells):
+    "The cell that shows a notebook's kept result, and the names of what it shows"
+    for c in cells:
+        if names := re.findall(r'<!-- figures/(\w+)\.\w+ -->', c.source):
+            return c, names
+    return None, []
 
 
 def provenance(name):
@@ -157,7 +190,7 @@ def provenance(name):
 
 
 def run_line(kept, executed, changed):
-    "When, where and at which commit the results of a page were made, each with its provenance"
+    "When, where and at which commit results were made, each with its provenance"
 
     def each(key):
         return ', '.join(
@@ -183,11 +216,21 @@ def run_line(kept, executed, changed):
     links = ' · '.join(f'<a href="_static/provenance/{k}.json">{k}</a>' for k in kept)
     details = f'<summary>Provenance of each table and figure</summary>{links}'
     text = ' '.join(filter(None, said))
-    return f'<div class="run">{text}{since}<details>{details}</details></div>'
+    return f'<p>{text}{since}</p><details>{details}</details>'
 
 
-def results(kept, notebook):
-    "The kept tables and figures that no output of the page shows"
+def how_to_run(name, ran, made):
+    "The command that runs a notebook, its executed copy, and how its results were made"
+    path = paths[name].relative_to(root).as_posix()
+    copy = f'<a href="_static/notebooks/{name}.ipynb" download>executed copy</a>'
+    also = ' · '.join([f'as it was run: {copy}'] * ran + ['<a href="running.html">more ways</a>'])
+    line = f'<code>papermill {path} out.ipynb</code>'
+    command = f'<p><b>Run this notebook</b> {line} <span>{also}</span></p>'
+    return f'<div class="run">{command}{made}</div>'
+
+
+def results(kept, notebook, shown):
+    "The kept tables and figures that neither an output of the page nor its first screen shows"
     outputs = '\n'.join(
         o.data.get('text/markdown', '')
         for c in notebook.cells
@@ -195,7 +238,7 @@ def results(kept, notebook):
         if 'data' in o
     )
     for name, k in kept.items():
-        if k['caption'] in outputs:
+        if k['caption'] in outputs or name in shown:
             continue
         table, picture = (
             figures / f'{name}.md',
@@ -217,17 +260,27 @@ def page(name, library):
         notebook, changed = merged(notebook, executed := nbformat.read(ran, 4))
     notebook.metadata.pop('widgets', None)
     notebook.cells = joined(c for c in notebook.cells if not c.source.startswith('#| default_exp'))
+    fold = folded(name)
+    if fold:
+        notebook.cells = runs(notebook.cells)
     for c in notebook.cells:
-        c.metadata = dict(tags=tags(c))
+        c.metadata = looks(c, fold)
         if c.cell_type == 'markdown':
             c.source = library.linked(flat(c.source), known)
 
     def add(text, i):
         return notebook.cells.insert(i, nbformat.v4.new_markdown_cell(text))
 
-    if kept:
-        add(run_line(kept, executed, changed), 1)
-    if unseen := list(results(kept, notebook)):
+    first, shown = on_first_screen(notebook.cells)
+    if first:  # the result, right under the title
+        notebook.cells.remove(first)
+        notebook.cells.insert(1, first)
+    if paths[name].parent == nbs:
+        made = run_line(kept, executed, changed) if kept else ''
+        add(how_to_run(name, ran.exists(), made), 3 if first else 1)
+    elif kept:
+        add(f'<div class="run">{run_line(kept, executed, changed)}</div>', 1)
+    if unseen := list(results(kept, notebook, shown)):
         add('## Results\n\n' + '\n\n'.join(unseen), len(notebook.cells))
     defined = {
         k: v for m, n in library.notebook.items() if n == name for k, v in library.own(m).items()
@@ -283,6 +336,7 @@ def shown(path, link):
         return '' if v is None else f'{v:.2f}' if isinstance(v, float) else f'{v}'
 
     text, _, made = kept['caption'].partition(' Scale: ')
+    old = f'<b class="stale">Before a correction: {said(stale(kept))}.</b> ' if stale(kept) else ''
     if (picture := path.with_suffix('.png')).exists():
         first = html.escape(re.split(r'(?<=\.)(?<!Fig\.) ', text)[0].replace('`', ''))
         body = f'<a href="{link}"><img src="{thumbnail(picture)}" alt="{first}"></a>'
@@ -301,14 +355,19 @@ def shown(path, link):
             + ''.join(f'<tr><td>{m}</td><td>{p}</td><td>{o}</td></tr>' for m, p, o in cells)
             + '</table>'
         )
-    return f'<figure>{body}<figcaption>{said(text)}<br>Scale: {said(made)}</figcaption></figure>'
+    made = f'{old}Scale: {said(made)}'
+    return f'<figure>{body}<figcaption>{said(text)}<br>{made}</figcaption></figure>'
 
 
 def card(title, notebook, paper, shows):
     link, there = f'{notebook}.html', filter(None, map(result, shows))
     ours = ''.join(shown(p, link) for p in there) or '<p class="made">Not made yet.</p>'
-    more = f'<a class="more" href="{link}">{notebook}</a>'
-    states = f'<div><h3><a href="{link}">{title}</a></h3><p>{said(paper)}</p>{more}</div>'
+    more = f'<a class="more" href="{link}">Open {notebook}</a>'
+    states = (
+        f'<div><h3><a href="{link}">{title}</a></h3>'
+        f'<p><b class="label">Paper</b>{said(paper)}</p>{more}</div>'
+    )
+    ours = f'<b class="label">Ours</b><div class="shown">{ours}</div>'
     return f'<div class="card-ours">{states}<div class="ours">{ours}</div></div>'.replace('\n', ' ')
 
 
@@ -329,36 +388,105 @@ def verdicts():
     )
 
 
+def first_screen():
+    "A moving picture, what this is, three findings, and two ways on"
+    path = figures / f"generators/{plan['moving']}.onnx"
+    picture = ''
+    if path.exists():
+        made = json.loads(path.with_suffix('.json').read_text())['caption'].partition(' Scale: ')[2]
+        text = said(f'Walks in Z, each from one random latent vector to the next. Scale: {made}')
+        picture = moving(path, proc / '_static', text)
+    found = ''.join(
+        f'<li><a href="{f["notebook"]}.html"><b>{said(f["number"])}</b> {said(f["text"])}</a></li>'
+        for f in findings(plan['findings'], result)
+    )
+    ways = [
+        ('read', '00_one_sitting', 'Read', 'a DCGAN in one sitting'),
+        ('play', 'gan2d', 'Play', 'train a GAN in this page'),
+        ('play', 'explorer', 'Play', 'move in Z yourself'),
+    ]
+    buttons = ''.join(
+        f'<a class="way {kind}" href="{page}.html"><b>{verb}</b> {what}</a>'
+        for kind, page, verb, what in ways
+        if there(page)
+    )
+    return (
+        f'<div class="first">{picture}<p class="what">Radford, Metz and Chintala '
+        '(<a href="https://arxiv.org/abs/1511.06434">2015</a>) trained two networks of strided '
+        'convolutions against each other and found features worth having. Here every table and '
+        'figure of their paper is made again by a notebook that you can run, with the control '
+        f'that its claim needs.</p><nav class="ways" aria-label="Ways on">{buttons}</nav>'
+        f'<ul class="findings" aria-label="What was found">{found}</ul></div>'
+    )
+
+
+def there(entry):
+    "Is the page of a sidebar's entry laid out?"
+    return any((proc / f'{stem(entry)}{e}').exists() for e in ('.ipynb', '.md'))
+
+
 def front(library):
-    "The front page: introduction, gallery, and the sidebar's order"
-    intro = re.sub(r'(?m)^!\[.*$', '', sections()['']).strip()
+    "The front page: first screen, gallery, introduction, and the sidebar's order"
+    intro = re.sub(r'(?m)^(# .*|> .*|!\[.*)$', '', sections()['']).strip()
     galleries = [
         f'\n## {group}\n\n<div class="cards">' + '\n'.join(card(**c) for c in cards) + '</div>\n'
         for group, cards in plan['gallery'].items()
     ]
 
-    def there(n):
-        return any((proc / f'{stem(n)}{e}').exists() for e in ('.ipynb', '.md'))
-
-    def tree(caption, names):
-        return '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *names, '```\n'])
-
-    groups = {g: n for g, names in plan['sidebar'].items() if (n := list(filter(there, names)))}
-    in_z = (
-        '\n[Move in Z yourself](/explorer.md): trained generators of rooms, faces and digits '
-        'that draw in this browser.\n'
-        if there('explorer')
-        else ''
-    )
     return '\n'.join(
         [
-            library.linked(intro, {}),
-            in_z,
-            verdicts(),
+            '# The DCGAN paper as notebooks\n',
+            f'```{{raw}} html\n{first_screen()}\n```\n',
             *galleries,
-            *(tree(*g) for g in groups.items()),
+            verdicts(),
+            '\n## About\n',
+            library.linked(intro, {}),
+            *(tree(*g) for g in groups().items() if not g[0].startswith(of_library)),
         ]
     )
+
+
+of_library = 'Library: '
+
+
+def groups():
+    "The sidebar: group → the entries whose pages are laid out"
+    return {g: n for g, names in plan['sidebar'].items() if (n := list(filter(there, names)))}
+
+
+def tree(caption, names):
+    return '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *names, '```\n'])
+
+
+def shelf(library):
+    "The page of the library's notebooks, apart from the paper's: a table for each package"
+    text = [
+        '# The library, notebook by notebook\n',
+        'The methods stand here, each explained, built and tested in a notebook and exported to '
+        'the package `dcgan`. [The house](/house.md) draws how they build on each other.\n',
+    ]
+    of = {n: m for m, n in library.notebook.items()}
+    for group, names in groups().items():
+        if group.startswith(of_library):
+            package = group.removeprefix(of_library)
+            rows = [
+                f'| [{n}](/{n}.ipynb) | {library.linked(library.doc[of[n]], {})} |'
+                for n in map(stem, names)
+            ]
+            text += [f'\n## {package}\n\n{plan["house"][package]}.\n']
+            text += ['| notebook | what it is for |', '|---|---|', *rows, '', tree(group, names)]
+    return '\n'.join(text) + '\n'
+
+
+def gan2d(notebooks):
+    "The page of the GAN in the plane; guidelines are linked where their notebook is there"
+    there = '01_guidelines' in notebooks
+
+    def guideline(m):
+        link = f'<a href="01_guidelines.html">{m[1]}</a>' if there else m[1]
+        return f'The guideline: {link}.'
+
+    return re.sub(r'\{guideline:([^}]*)\}', guideline, (root / 'docs/gan2d.md').read_text())
 
 
 # Putting it together
@@ -370,11 +498,12 @@ def assets():
     copies |= {p: proc / 'figures/paper' / p.name for p in figures.glob('paper/*.png')}
     copies |= {p: proc / '_static/provenance' / p.name for p in figures.glob('*.json')}
     copies |= {p: proc / '_static/explorer/models' / p.name for p in figures.glob('generators/*')}
-    copies |= {
-        packages / package / f: proc / '_static/vendor' / package / Path(f).name
-        for package, files in vendored.items()
-        for f in files
-    }
+    copies |= {p: proc / '_static/notebooks' / p.name for p in figures.glob('notebooks/*.ipynb')}
+    for package, files in vendored.items():
+        for f in files:
+            folder, _, name = f.partition('/')  # such as dist/
+            at, to = packages / package / folder, proc / '_static/vendor' / package
+            copies |= {p: to / p.relative_to(at) for p in at.glob(name)} or {at / name: to}
     if lost := [p for p in copies if not p.exists()]:
         raise FileNotFoundError(
             f'{lost[0].relative_to(root)} is not there: `make docs` gets it with npm'
@@ -403,6 +532,7 @@ def build():
     if list(figures.glob('generators/*.onnx')):
         write('explorer.md', library.linked((root / 'docs/explorer.md').read_text(), {}))
     write('failing.md', library.linked(illustrated((root / 'docs/failing.md').read_text()), {}))
+    write('gan2d.md', gan2d(names))
     write(
         'running.md',
         '# Running it\n'
@@ -411,6 +541,7 @@ def build():
         ),
     )
     write('house.md', house(library, plan['house']))
+    write('library.md', shelf(library))
     write('names.json', json.dumps(names))
     for module in library.entries:
         write(f'api/{module}.md', api(module, library))
@@ -419,6 +550,7 @@ def build():
         [*'-b html -q -W --keep-going -c docs -d _proc/_doctrees _proc _proc/_site'.split()]
     ):
         return failed
+    lighten(proc / '_site')
     shutil.rmtree(site, ignore_errors=True)
     (proc / '_site').rename(site)
     print('The site is in _docs: python -m http.server -d _docs')

@@ -31,12 +31,12 @@ html_theme_options = dict(
     show_toc_level=2,
     show_navbar_depth=1,
     navbar_persistent=[],
-    secondary_sidebar_items={'**': ['page-toc'], 'index': []},
+    secondary_sidebar_items={'**': ['page-toc'], 'index': [], 'gan2d': []},
 )
 html_context, html_favicon = dict(default_mode='auto'), '_static/favicon.svg'
 html_static_path, html_css_files = ['_static', '../_proc/_static'], ['site.css']
 html_copy_source = html_show_sourcelink = html_show_sphinx = html_use_index = False
-highlight_language, mathjax_path = 'none', 'vendor/mathjax/tex-svg.js'
+highlight_language, mathjax_path = 'none', 'vendor/mathjax/none.js'  # see light.py
 
 names = json.loads(
     (Path(__file__).parents[1] / '_proc/names.json').read_text()

@@ -165,6 +165,21 @@ def test_pages_are_light_and_fit_a_phone(pages, site):
     assert {k: p['wide'] for k, p in pages.items() if p['wide'] > 390} == {}
 
 
+def test_what_comes_before_the_pictures_is_at_most_a_megabyte(browser, address):
+    page, sizes = browser.new_page(), []
+
+    def came(response):
+        if response.request.resource_type != 'image' and response.ok:
+            sizes.append(len(response.body()))
+
+    page.on('response', came)
+    for name in ('index', '00_one_sitting', '05_svhn', 'gan2d', 'api/gan.trainer'):
+        sizes.clear()
+        page.goto(f'{address}{name}.html', wait_until='networkidle')
+        assert 1e5 < sum(sizes) <= 1e6, name
+    page.close()
+
+
 def test_code_of_100_columns_fits_a_laptop_and_scrolls_on_a_phone(browser, address):
     "The 100 columns that ruff allows; `wide` above says that the page itself never scrolls"
     page = browser.new_page(viewport=dict(width=1280, height=800))
@@ -172,6 +187,7 @@ def test_code_of_100_columns_fits_a_laptop_and_scrolls_on_a_phone(browser, addre
         e => e.scrollWidth > e.clientWidth).map(e => e.textContent.slice(0, 80))"""
     for name in ('03_lsun', '05_svhn', 'trainer'):
         page.goto(f'{address}{name}.html')
+        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
         assert page.evaluate(cut) == [], name
     page.set_viewport_size(dict(width=390, height=844))
     how = 'getComputedStyle(document.querySelector(".cell_input pre")).overflowX'
@@ -210,6 +226,53 @@ def test_front_page_lists_every_table_and_figure(tab, address):
         .get_attribute('alt')
         .startswith('Fig. 1: the lsun64 generator')
     )
+
+
+def test_first_screen_moves_says_what_was_found_and_leads_on(browser, address, site):
+    page = browser.new_page(viewport=dict(width=1280, height=900))
+    page.goto(address)
+    ways = page.eval_on_selector_all('.way', 'all => all.map(a => a.getAttribute("href"))')
+    assert ways[0] == '00_one_sitting.html' and 'gan2d.html' in ways
+    found = page.eval_on_selector_all('.findings li', 'all => all.map(e => e.innerText)')
+    rows = json.loads((site.parent / 'figures/table2.json').read_text())['rows']
+    dcgan = next(r for r in rows if r['model'] == 'DCGAN + L2-SVM')
+    number = f"{dcgan['ours']:.2f} ± {dcgan['interval']:.2f} %"
+    assert 1 <= len(found) <= 3 and sum(number in f for f in found) == 1
+    seen = 'document.querySelector(".moving canvas").toDataURL()'
+    page.wait_for_selector('.moving[data-state=playing]')
+    before = page.evaluate(seen)
+    page.wait_for_function(f'old => {seen} !== old', arg=before)
+    page.click('.moving button')
+    before = page.evaluate(seen)
+    page.wait_for_timeout(500)
+    assert page.evaluate(seen) == before and page.inner_text('.moving button') == 'Play'
+    page.close()
+
+
+def test_moving_picture_is_still_where_motion_is_reduced(browser, address):
+    page = browser.new_page(reduced_motion='reduce')
+    page.goto(address)
+    page.wait_for_selector('.moving[data-state=paused]')
+    page.close()
+
+
+def test_paper_notebooks_fold_their_code_and_say_how_to_run_them(browser, address, site):
+    page = browser.new_page()
+    page.goto(f'{address}05_svhn.html')
+    open_code = """() => [...document.querySelectorAll('.cell_input')]
+        .filter(e => !e.closest('details') || e.closest('details').open).length"""
+    assert page.evaluate(open_code) == 0
+    assert 'papermill nbs/05_svhn.ipynb out.ipynb' in page.inner_text('.run')
+    assert (site / page.get_attribute('.run a[download]', 'href')).is_file()
+    result = "document.querySelector('article :is(table, img)').getBoundingClientRect().top"
+    assert page.evaluate(result) < 500
+    names = "e => [...e.querySelectorAll('a.reference.internal')].map(a => a.getAttribute('href'))"
+    sidebar = page.eval_on_selector('.bd-links', names)
+    assert '10_mnist.html' in sidebar and 'trainer.html' not in sidebar
+    assert page.query_selector('.left-prev') and page.query_selector('.right-next')
+    page.goto(f'{address}00_one_sitting.html')
+    assert page.evaluate(open_code) > 0
+    page.close()
 
 
 def test_search_finds_a_function(tab, address):
@@ -287,6 +350,42 @@ def test_imports_that_follow_on_imports_are_one_cell(module):
         'f = 1',
         'import re',
     ]
+
+
+def test_code_that_follows_on_code_is_folded_with_the_result_below_it(module):
+    build = module('build')
+    cells = [code('a = 1'), code('b = 2\n\nb'), text('Says'), code('c')]
+    cells[1].outputs = [new_output('stream', text='2')]
+    found = build.runs(cells)
+    assert [c.source for c in found] == ['a = 1\n\nb = 2\n\nb', 'Says', 'c']
+    assert found[0].outputs and not found[2].outputs
+    folded = build.looks(found[0], True)
+    assert folded['tags'] == ['hide-input']
+    assert folded['mystnb']['code_prompt_show'] == 'Code, 3 lines'
+    assert build.looks(found[2], False) == dict(tags=[])
+
+
+def test_findings_leave_out_what_is_stale_or_missing(module, tmp_path):
+    found = module('findings')
+
+    def keep(name, **more):
+        row = dict(model='DCGAN', ours=1.5, interval=0.25, paper=2.0)
+        kept = dict(notebook='05_svhn', rows=[row]) | more
+        (tmp_path / f'{name}.json').write_text(json.dumps(kept))
+
+    def result(name):
+        return path if (path := tmp_path / f'{name}.json').exists() else None
+
+    def finding(table, model='DCGAN'):
+        rows = dict(a=dict(table=table, row=dict(model=model)))
+        return dict(notebook='05_svhn', rows=rows, number='{a} %', text=f'{table}: {{a.paper}}')
+
+    number, _ = found.protocol('05_svhn')
+    keep('now', protocol=number)
+    keep('old', protocol=number - 1)
+    plan = [finding('old'), finding('absent'), finding('now', 'GAN'), *[finding('now')] * 4]
+    told = found.findings(plan, result)
+    assert told == [dict(notebook='05_svhn', number='1.50 ± 0.25 %', text='now: 2.00')] * 3
 
 
 def test_results_at_the_papers_scale_take_the_card(module, tmp_path, monkeypatch):
