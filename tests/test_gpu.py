@@ -251,8 +251,9 @@ def test_where_processes_fail_on_a_gpu_trainings_go_on_in_turn(monkeypatch):
     def train(*job, device):
         trained.append(job)
         return SimpleNamespace(park=lambda: trained.append('parked'))
-    for name, stand_in in dict(_train_side_by_side=fail, train=train, is_done=lambda *_, **kw: False,
-                               places=lambda device: 2).items():
+    stand_ins = dict(_train_side_by_side=fail, train=train, is_done=lambda *_, **kw: False,
+                     places=lambda device: 2)
+    for name, stand_in in stand_ins.items():
         monkeypatch.setattr(launch, name, stand_in)
     jobs = [(Recipe(epochs=n), black('svhn32')) for n in (1, 2)]
     monkeypatch.setattr(launch, 'pick_device', lambda device: torch.device('cuda'))
