@@ -7,15 +7,16 @@ too: wheels,mnist. Each has scripts and the commit.
 """
 import argparse
 import configparser
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
+from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 here = Path(__file__).resolve().parent
 root = here.parent
@@ -81,16 +82,21 @@ def platform(python):
             *(f'--platform={tag}' for tag in tags)]
 
 
-def resolve(wanted, python):
-    "Requirements with all that they need, as pip resolves them: name → version"
-    with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder)/'found'
-        subprocess.run([sys.executable, '-m', 'pip', 'install', '-qq', '--dry-run',
-                        '--ignore-installed', '--report', str(found), '--target', folder,
-                        *platform(python), '-c', str(root/'constraints.txt'), *wanted],
-                       check=True, stdout=sys.stderr)
-        installed = json.loads(found.read_text())['install']
-    return {canonical(i['metadata']['name']): i['metadata']['version'] for i in installed}
+def resolve(wanted, python, has):
+    "Requirements and all that they need, but not what the target has: name → version, of this venv"
+    found, waiting, target = {}, list(wanted), dict(python_version=python, extra='')
+    while waiting:
+        name = canonical(waiting.pop())
+        if name in found or name in has | unused:
+            continue
+        try:
+            there = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            raise SystemExit(f'pack: {name} is not installed here: make setup') from None
+        found[name] = there.version.partition('+')[0]  # indexes know no local versions
+        needs = map(Requirement, there.requires or [])
+        waiting += [r.name for r in needs if not r.marker or r.marker.evaluate(target)]
+    return found
 
 
 def fetch_wheels(python, there):
@@ -104,8 +110,7 @@ def fetch_wheels(python, there):
     if (to/'asked').exists() and (to/'asked').read_text() == asked:
         return to
     shutil.rmtree(to, ignore_errors=True)
-    found = resolve([r for r in needed if canonical(r) not in has], python)
-    lacking = [f'{k}=={v}' for k, v in sorted(found.items()) if k not in has | unused]
+    lacking = [f'{k}=={v}' for k, v in sorted(resolve(needed, python, has).items())]
     subprocess.run([sys.executable, '-m', 'pip', 'download', '-qq', '--no-deps',
                     *platform(python), '-d', str(to), *lacking], check=True)
     (to/'asked').write_text(asked)

@@ -58,6 +58,14 @@ def test_every_copy_can_be_packed(sandbox):
     assert pack.carried(None, sandbox) == ('wheels', 'weights', 'svhn')  # the whole
 
 
+def test_wheels_are_those_of_this_environment_less_what_the_target_has():
+    found = pack.resolve(['torchmetrics', 'numpy'], '3.12', {'torch', 'numpy'})
+    assert 'torchmetrics' in found and not {'torch', 'numpy'} & {*found}
+    assert 'sympy' not in found  # torch's
+    with pytest.raises(SystemExit, match='nothing-of-the-kind is not installed here: make setup'):
+        pack.resolve(['nothing_of_the.kind>=1'], '3.12', set())
+
+
 def test_proofs_come_last_and_alone():
     proofs = [p.parameters.get('scale') == 'smoke' for p in budget.parts.values()]
     assert proofs == sorted(proofs) and any(proofs)
