@@ -66,30 +66,32 @@ def _along(colours, t):
 eyes = torch.tensor([[.22, .13, .08], [.14, .09, .06], [.3, .42, .55], [.28, .36, .22]])
 frames = torch.tensor([[.06, .06, .07], [.2, .11, .07], [.6, .5, .3], [.55, .56, .6]])
 
+def _near(c, d, n, g): # N×3 colours around c; brightness differs more than hue
+    light = torch.randn(n, 1, generator=g) * d
+    colour = torch.randn(n, 3, generator=g) * d / 3
+    return (c * (1 + light + colour)).clamp(.02, .98)
+
+def _sample_clothes(n, g):
+    grey, hue = between(g, .04, .7, n, 1), torch.rand(n, 3, generator=g)
+    return dict(
+        clothes=torch.lerp(grey, hue, .3 * torch.rand(n, 1, generator=g)),
+        shirt=between(g, .6, .95, n, 1) + torch.randn(n, 3, generator=g) * .03,
+        tie_colour=torch.rand(n, 3, generator=g) * .6)
+
+# %% ../../nbs/lib/worlds/faces.ipynb #a1c0f3e7
 def _sample_colours(n, g):
     tone = torch.rand(n, generator=g)**1.7
     pick = torch.randint(len(hairs), (n,), generator=g)
     pick = torch.where((tone > .6) & (pick > 3) & (pick < 7), pick - 4, pick)
-
-    def near(c, d): # brightness differs more than colour
-        light = torch.randn(n, 1, generator=g) * d
-        colour = torch.randn(n, 3, generator=g) * d / 3
-        return (c * (1 + light + colour)).clamp(.02, .98)
-
-    skin = near(_along(skins, tone), .05)
-    return dict(
+    skin = _near(_along(skins, tone), .05, n, g)
+    colours = dict(
         skin=skin,
-        lip_colour=skin * near(torch.tensor([0.85, 0.55, 0.55]), 0.06),
-        hair=near(hairs[pick], 0.15),
-        iris=near(eyes[torch.randint(4, (n,), generator=g)], 0.1),
-        blush=torch.tensor([0.06, -0.14, -0.14]) * between(g, 0.2, 1, n, 1),
-        frame_colour=frames[torch.randint(4, (n,), generator=g)],
-        clothes=torch.lerp(
-            between(g, 0.04, 0.7, n, 1), torch.rand(n, 3, generator=g),
-            0.3 * torch.rand(n, 1, generator=g)),
-        shirt=between(g, 0.6, 0.95, n, 1) + torch.randn(n, 3, generator=g) * 0.03,
-        tie_colour=torch.rand(n, 3, generator=g) * 0.6,
-    )
+        lip_colour=skin * _near(torch.tensor([.85, .55, .55]), .06, n, g),
+        hair=_near(hairs[pick], .15, n, g),
+        iris=_near(eyes[torch.randint(4, (n,), generator=g)], .1, n, g),
+        blush=torch.tensor([.06, -.14, -.14]) * between(g, .2, 1, n, 1),
+        frame_colour=frames[torch.randint(4, (n,), generator=g)])
+    return colours | _sample_clothes(n, g)
 
 # %% ../../nbs/lib/worlds/faces.ipynb #632d0e79
 def _sample_light(n, g):

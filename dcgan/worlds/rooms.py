@@ -72,10 +72,8 @@ def corners(eye:torch.Tensor, # N×2, vanishing point
            )->torch.Tensor: # N×4: x0, y0, x1, y1 on the picture, clipped
     "The bounds of a box on the picture"
     s = box[:, None, 4:]
-    x, y = [
-        project(eye[:, i, None, None], box[:, 2 * i : 2 * i + 2, None], s).flatten(1)
-        for i in (0, 1)
-    ]
+    x, y = [project(eye[:, i, None, None], box[:, 2 * i:2 * i + 2, None], s).flatten(1)
+            for i in (0, 1)]
     return torch.stack([x.amin(1), y.amin(1), x.amax(1), y.amax(1)], 1).clamp(0, 1)
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #cb352b2d
@@ -101,6 +99,16 @@ def side(self:Canvas, eye, box, shown):
     columns = self.span(ends.amin(1), ends.amax(1)) * shown[:, None] * ((x0 > vx) | (x1 < vx))
     return self.cover(project(vy, y0, s), project(vy, y1, s), columns, 1)
 
+# %% ../../nbs/lib/worlds/rooms.ipynb #1801a5fd
+@patch
+def _front(self:Canvas, eye, box, colour, shown): # darker towards the floor
+    vx, vy, (x0, x1, y0, y1, _, s) = *eye.T, box.T
+    columns = self.span(project(vx, x0, s), project(vx, x1, s)) * shown[:, None]
+    low, high = [project(vy, y, s)[:, None].expand_as(columns) for y in (y0, y1)]
+    fade = 1 - .3 * ((self.t - low) / (high - low).clamp_min(1e-3)).clamp(0, 1)
+    rows = colour[:, :, None, None] * fade[:, None, :, None]
+    self.paint(rows, self.cover(low, high, columns, 1))
+
 # %% ../../nbs/lib/worlds/rooms.ipynb #ac75f045
 @patch
 def box(self:Canvas, eye:torch.Tensor, # N×2, vanishing point
@@ -114,17 +122,11 @@ def box(self:Canvas, eye:torch.Tensor, # N×2, vanishing point
     "Paint a box: side, top, front"
     top = colour if top is None else top
     self.paint(colour * light[:, 2:], self.side(eye, box, shown))
-    self.paint(
-        (top * light[:, :1])[:, :, None, None] * pattern, self.flat(eye, box, box[:, 2], shown))
-    vx, vy, (x0, x1, y0, y1, _, s) = *eye.T, box.T
-    columns = self.span(project(vx, x0, s), project(vx, x1, s)) * shown[:, None]
-    low, high = [project(vy, y, s)[:, None].expand_as(columns) for y in (y0, y1)]
-    fade = 1 - .3 * ((self.t - low) / (high - low).clamp_min(1e-3)).clamp(0, 1)
-    self.paint(
-        (colour * light[:, 1:2])[:, :, None, None] * fade[:, None, :, None],
-        self.cover(low, high, columns, 1))
+    rows = (top * light[:, :1])[:, :, None, None] * pattern
+    self.paint(rows, self.flat(eye, box, box[:, 2], shown))
+    self._front(eye, box, colour * light[:, 1:2], shown)
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #a52191b2
+# %% ../../nbs/lib/worlds/rooms.ipynb #f57f5454
 paints = dict(  # ranges of hue, saturation and value; one row is chosen
     wall=[
         '.08 .14 .03 .16 .82 .97', '.07 .13 .16 .4 .66 .9', '.5 .62 .06 .3 .6 .9',
@@ -136,7 +138,10 @@ paints = dict(  # ranges of hue, saturation and value; one row is chosen
     trim=['.1 .14 0 .08 .85 1', '.1 .14 0 .08 .85 1', '.05 .08 .4 .6 .35 .6'],
     wood=[
         '.03 .06 .5 .7 .18 .38', '.05 .08 .5 .65 .4 .65', '.08 .11 .25 .45 .65 .85',
-        '.1 .14 0 .08 .8 .95', '0 1 .05 .2 .25 .6'],
+        '.1 .14 0 .08 .8 .95', '0 1 .05 .2 .25 .6'])
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #9fd2c284
+paints |= dict(  # of what is soft
     blanket=[
         '0 1 0 .06 .85 1', '.55 .64 .25 .7 .35 .85', '.96 1.03 .4 .75 .4 .8', '.2 .42 .2 .5 .4 .8',
         '.07 .13 .15 .55 .55 .9', '.0 1 0 .12 .3 .7', '.7 .95 .15 .45 .45 .85'],
@@ -144,14 +149,16 @@ paints = dict(  # ranges of hue, saturation and value; one row is chosen
     pillow=['.1 .14 0 .08 .85 1', '0 1 .1 .3 .7 .95', '0 1 .3 .7 .4 .85'],
     curtain=[
         '.09 .14 .02 .15 .8 1', '.05 .12 .2 .5 .55 .85', '.5 .65 .1 .45 .5 .85',
-        '0 1 .2 .55 .4 .8'],
+        '0 1 .2 .55 .4 .8'])
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #4a2270ac
+paints |= dict(  # of what is small
     door=['.1 .14 0 .08 .82 1', '.05 .08 .4 .65 .35 .6', '.06 .1 .3 .5 .6 .8'],
     rim=['.05 .1 .4 .7 .2 .45', '.1 .14 .3 .6 .6 .85', '0 1 0 .1 .05 .2', '0 1 0 .05 .85 1'],
     rug=[
         '0 .04 .3 .7 .4 .75', '.55 .65 .15 .55 .35 .8', '.08 .13 .08 .35 .6 .92',
         '0 1 .05 .2 .3 .85'],
-    shade=['.09 .14 .08 .3 .85 1', '0 .1 .3 .6 .55 .85', '0 1 0 .1 .8 1'],
-)
+    shade=['.09 .14 .08 .3 .85 1', '0 .1 .3 .6 .55 .85', '0 1 0 .1 .8 1'])
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #179722cb
 views = dict( # by day, at dusk, at night
@@ -195,140 +202,141 @@ def _sample_camera(n, g):
         back=torch.stack([x0, x1, y0, y1], 1), eye=eye, hour=hour,
         soft=0.024 * torch.rand(n, generator=g))
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #e9d59601
+# %% ../../nbs/lib/worlds/rooms.ipynb #01296170
+def _at_wall(way, left, long, middle, back, eye): # where the bed begins, by the wall of its head
+    x0, x1, vx = back[:, 0], back[:, 1], eye[:, 0]
+    at_left = x0.maximum(vx + (.05 - vx) / middle)
+    at_right = x1.minimum(vx + (.95 - vx) / middle) - long
+    return torch.where(way == 2, at_right, torch.where(way == 1, at_left, left))
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #1a9ac539
 def _sample_bed(n, g, back, eye):
     x0, x1, y0, y1 = back.T
-    wall, height, way = (
-        x1 - x0, y1 - y0,
-        torch.randint(-6, 3, (n,), generator=g).clamp(0))  # 0: back, 1: left, 2: right
+    wall, height = x1 - x0, y1 - y0
+    way = torch.randint(-6, 3, (n,), generator=g).clamp(0) # its head's wall: back, left or right
     width = between(g, .33, .56, n) * wall
-    left = x0.clamp_min(0.02) + (x1.clamp_max(0.98) - x0.clamp_min(0.02) - width) * torch.rand(
-        n, generator=g)
+    low, high = x0.clamp_min(.02), x1.clamp_max(.98)
+    left = low + (high - low - width) * torch.rand(n, generator=g)
     far = torch.where(way == 0, 1, between(g, 1.04, 1.2, n))
     near = far * torch.where(way == 0, between(g, 1.45, 2.3, n), between(g, 1.3, 1.6, n))
-    middle, long = (far + near) / 2, between(g, .42, .6, n) * wall
-    left = torch.where(way == 1, x0.maximum(eye[:, 0] + (.05 - eye[:, 0]) / middle), left)
-    left = torch.where(way == 2, x1.minimum(eye[:, 0] + (.95 - eye[:, 0]) / middle) - long, left)
+    long = between(g, .42, .6, n) * wall
+    left = _at_wall(way, left, long, (far + near) / 2, back, eye)
     right = left + torch.where(way == 0, width, long)
     top = y1 - between(g, .15, .23, n) * height
-    return dict(
-        way=way, bed_box=torch.stack([left, right, top, y1, far, near], 1)
-    ) | _sample_bedding(n, g, left, right, top, y1, far, near, height, way)
+    bed = torch.stack([left, right, top, y1, far, near], 1)
+    return dict(way=way, bed_box=bed) | _sample_bedding(n, g, bed, way, height)
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #01c4a7fd
-def _sample_bedding(n, g, left, right, top, floor, far, near, height, way):
-    start = between(g, .25, .5, n)
+# %% ../../nbs/lib/worlds/rooms.ipynb #fcddcead
+def _along(bed, way, a, b): # x0, x1, s0, s1 of the bed from share a to share b, from its head
+    left, right, _, _, far, near = bed.T
+    long = right - left
+    x0 = torch.where(way == 1, left + a * long, torch.where(way == 2, right - b * long, left))
+    x1 = torch.where(way == 1, left + b * long, torch.where(way == 2, right - a * long, right))
+    def scale(t): # at share t of a bed that points to the camera
+        return 1 / (1 / far + t * (1 / near - 1 / far))
+
+    return x0, x1, torch.where(way == 0, scale(a), far), torch.where(way == 0, scale(b), near)
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #6add8205
+def _sample_bedding(n, g, bed, way, height):
+    _, _, top, floor, _, _ = bed.T
+    start, edge = between(g, .25, .5, n), torch.where(way == 0, .008, 0)
     hang = top + (floor - top) * between(g, .35, .95, n)
     rise = floor - between(g, .28, .42, n) * height
-    def along(a, b): # the bed from share a to share b of its length, counted from its head
-        long = right - left
-        x0 = torch.where(way == 1, left + a * long, torch.where(way == 2, right - b * long, left))
-        x1 = torch.where(way == 1, left + b * long, torch.where(way == 2, right - a * long, right))
-        s0, s1 = [
-            torch.where(way == 0, 1 / (1 / far + t * (1 / near - 1 / far)), s)
-            for t, s in ((a, far), (b, near))
-        ]
-        return x0, x1, s0, s1
-    x0, x1, s0, s1 = along(start, torch.tensor(1.01))
-    c0, c1, k0, k1 = along(start - between(g, .03, .12, n), start)
-    h0, h1, r0, r1 = along(torch.tensor(-.05), torch.tensor(.0))
-    edge = torch.where(way == 0, .008, 0)
-    p0, p1, q0, q1 = along(torch.tensor(.04), torch.tensor(.2))
-    return dict(
-        blanket_box=torch.stack([x0 - edge, x1 + edge, top - 0.004, hang, s0, s1 * 1.004], 1),
-        fold_box=torch.stack(
-            [c0 - edge, c1 + edge, top - 0.006, hang - 0.2 * (hang - top), k0, k1], 1),
-        head_box=torch.stack(
-            [h0 - edge, h1 + edge, rise, floor, r0.clamp_min(1), r1.clamp_min(1.02)], 1),
-        pillow_box=torch.stack([p0, p1, top, top, q0, q1], 1),
-        pillow_size=between(g, 0.11, 0.16, n) * height,
-    )
+    shares = [(start, 1.01), (start - between(g, .03, .12, n), start), (-.05, 0.), (.04, .2)]
+    blanket, fold, head, pillow = [_along(bed, way, *map(torch.as_tensor, s)) for s in shares]
+    def box(part, y0, y1, wider, s0=1., s1=1.): # factors and bounds of its scales
+        x0, x1, far, near = part
+        return torch.stack([x0 - wider, x1 + wider, y0, y1, far * s0, near * s1], 1)
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #0fb86f8f
-def _sample_slots(n, g, back, bed_box, way, n_windows):
+    return dict(
+        blanket_box=box(blanket, top - .004, hang, edge, s1=1.004),
+        fold_box=box(fold, top - .006, hang - .2 * (hang - top), edge),
+        head_box=box((*head[:2], head[2].clamp_min(1), head[3].clamp_min(1.02)), rise, floor, edge),
+        pillow_box=box(pillow, top, top, 0),
+        pillow_size=between(g, .11, .16, n) * height)
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #e1fda022
+def _sample_slots(n, g, back):
     x0, x1 = back[:, 0].clamp_min(0), back[:, 1].clamp_max(1)
-    cut = x0[:, None] + (x1 - x0)[:, None] * torch.stack(
-        [between(g, 0.24, 0.4, n), between(g, 0.6, 0.76, n)], 1)
+    shares = torch.stack([between(g, .24, .4, n), between(g, .6, .76, n)], 1)
+    cut = x0[:, None] + (x1 - x0)[:, None] * shares
     ends = torch.stack([x0 * 0, x0, *cut.T, x1, x0 * 0 + 1], 1)
-    slot = torch.stack([ends[:, :-1], ends[:, 1:]], 2)
-    wish = (
-        torch.rand(n, 5, generator=g)
-        + torch.tensor([0, 0.4, 0.4, 0.4, 0])
-        - 9 * (slot[..., 1] - slot[..., 0] < 0.11)
-    )
-    behind = (
-        (way == 0)[:, None]
-        & (slot[..., 1] > bed_box[:, :1] + 0.03)
-        & (slot[..., 0] < bed_box[:, 1:2] - 0.03)
-    )
+    return torch.stack([ends[:, :-1], ends[:, 1:]], 2) # N×5×2, x of their ends
+
+def _sample_door(n, g, slot, wish, bed, way, n_windows): # its slot, and whether there is one
+    behind = (slot[..., 1] > bed[:, :1] + .03) & (slot[..., 0] < bed[:, 1:2] - .03)
+    behind &= (way == 0)[:, None]
     door = (torch.rand(n, 5, generator=g) - 9 * behind - 9 * (wish < -1)).max(1)
-    has_door = chance(g, .5, n) & (door.values > 0) & ((wish > -1).sum(1) > n_windows)
-    best = (wish - 9 * (has_door[:, None] & (torch.arange(5) == door.indices[:, None]))).topk(3, 1)
+    has = chance(g, .5, n) & (door.values > 0) & ((wish > -1).sum(1) > n_windows)
+    return door.indices, has
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #f758a710
+def _deal_slots(n, g, slot, bed, way, n_windows): # N×4×2 of two windows, door and picture; N×4
+    narrow = slot[..., 1] - slot[..., 0] < .11
+    wish = torch.rand(n, 5, generator=g) + torch.tensor([0, .4, .4, .4, 0]) - 9 * narrow
+    door, has_door = _sample_door(n, g, slot, wish, bed, way, n_windows)
+    taken = has_door[:, None] & (torch.arange(5) == door[:, None])
+    best = (wish - 9 * taken).topk(3, 1)
     first, second = best.indices[:, 0], best.indices[:, 1]
     left = torch.where(n_windows == 2, first.minimum(second), first)
     picture = best.indices.gather(1, n_windows[:, None])[:, 0]
-    place = torch.stack([left, first.maximum(second), door.indices, picture], 1)
+    place = torch.stack([left, first.maximum(second), door, picture], 1)
     space = best.values.gather(1, n_windows[:, None])[:, 0] > -1
     can = torch.stack([n_windows > 0, n_windows > 1, has_door, space & chance(g, .7, n)], 1)
     return slot.gather(1, place[..., None].expand(-1, -1, 2)), can
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #92ac0ffc
-def _sample_hung(n, g, back, slot, curtained):
+# %% ../../nbs/lib/worlds/rooms.ipynb #7f1e9342
+def _sample_places(n, g, back, slot): # x and y of two windows, door and picture, N×4×2 each
     (y0, y1), width = back[:, 2:].T, slot[..., 1] - slot[..., 0]
-    height = y1 - y0
     take = width * between(g, .72, .96, n, 4)
-    take[:, 2:] = take[:, 2:].minimum(
-        torch.stack([between(g, 0.16, 0.22, n), between(g, 0.09, 0.22, n)], 1))
+    most = torch.stack([between(g, .16, .22, n), between(g, .09, .22, n)], 1)
+    take[:, 2:] = take[:, 2:].minimum(most)
     x0 = slot[..., 0] + (width - take) * between(g, .25, .75, n, 4)
     top = torch.stack([between(g, .07, .2, n), between(g, .14, .26, n), between(g, .15, .26, n)], 1)
     low = torch.stack([between(g, .54, .68, n), torch.ones(n), between(g, .42, .56, n)], 1)
-    y = (y0[:, None, None] + height[:, None, None] * torch.stack([top, low], 2))[:, [0, 0, 1, 2]]
-    drape = curtained[:, None] * take[:, :2] * between(g, .14, .24, n, 1)
+    y = y0[:, None, None] + (y1 - y0)[:, None, None] * torch.stack([top, low], 2)
+    return torch.stack([x0, x0 + take], 2), y[:, [0, 0, 1, 2]], take
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #bb8c1203
+def _sample_hung(n, g, back, slot, curtained):
+    x, y, take = _sample_places(n, g, back, slot)
+    height = back[:, 3] - back[:, 2]
     return dict(
-        hung_x=torch.stack([x0, x0 + take], 2),
-        hung_y=y,
-        drape=drape,
-        fall=curtained * height * between(g, 0.02, 0.16, n),
-        frame=between(g, 0.008, 0.022, n),
-        bars=torch.randint(1, 4, (n,), generator=g),
-        rail=torch.stack(
-            [between(g, 0.3, 0.55, n) + 2 * chance(g, 0.4, n), between(g, 0.4, 0.6, n)], 1),
-    )
+        hung_x=x, hung_y=y,
+        drape=curtained[:, None] * take[:, :2] * between(g, .14, .24, n, 1),
+        fall=curtained * height * between(g, .02, .16, n),
+        frame=between(g, .008, .022, n), bars=torch.randint(1, 4, (n,), generator=g),
+        rail=torch.stack([between(g, .3, .55, n) + 2 * chance(g, .4, n), between(g, .4, .6, n)], 1))
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #fc1442b4
+# %% ../../nbs/lib/worlds/rooms.ipynb #69eb8e6f
+def _place_lamp(n, g, f): # its kind (0: table, 1: floor, 2: ceiling) and x
+    (x0, x1), (left, right) = f['back'].T[:2], f['bed_box'].T[:2]
+    x0, x1, gap = x0.clamp_min(0), x1.clamp_max(1), between(g, .04, .08, n)
+    table = torch.where(left - x0 > x1 - right, left - gap, right + gap)
+    kind, other = [torch.randint(low, 3, (n,), generator=g) for low in (0, 1)]
+    kind = torch.where(f['way'] == 0, kind, other)
+    kind = torch.where((kind == 0) & ((table < .04) | (table > .96)), 2, kind)
+    floor = x0 + .05 + between(g, 0, 1, n) * (x1 - x0 - .1)
+    x = torch.stack([table, floor, between(g, .3, .7, n)], 1)
+    return kind, x.gather(1, kind[:, None])[:, 0]
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #9f9668d2
 def _sample_lamp(n, g, f):
-    x0, x1, y0, y1 = f['back'].T
-    height, left, right = y1 - y0, f['bed_box'][:, 0], f['bed_box'][:, 1]
-    gap = between(g, .04, .08, n)
-    x = torch.where(left - x0.clamp_min(0) > x1.clamp_max(1) - right, left - gap, right + gap)
-    kind = torch.where(
-        f['way'] == 0, torch.randint(3, (n,), generator=g), torch.randint(1, 3, (n,), generator=g)
-    )  # table, floor, ceiling
-    kind = torch.where((kind == 0) & ((x < .04) | (x > .96)), 2, kind)
-    x = torch.where(
-        kind == 0,
-        x,
-        torch.where(
-            kind == 1,
-            x0.clamp_min(0)
-            + 0.05
-            + between(g, 0, 1, n) * (x1.clamp_max(1) - x0.clamp_min(0) - 0.1),
-            between(g, 0.3, 0.7, n),
-        ),
-    )
-
-    def share(*by_kind):
-        return y0 + height * torch.stack(by_kind, 1).gather(1, kind[:, None])[:, 0]
+    y0, y1 = f['back'].T[2:]
+    kind, x = _place_lamp(n, g, f)
+    def share(*by_kind): # of the back wall's height
+        return y0 + (y1 - y0) * torch.stack(by_kind, 1).gather(1, kind[:, None])[:, 0]
 
     table, size = between(g, .76, .84, n), between(g, .8, 1.25, n)
     middle = share(table - .17 * size, between(g, .38, .5, n), between(g, .16, .3, n))
     return dict(
         lamp_kind=kind, lamp_x=x, lamp_y=middle,
-        lamp_foot=share(table, between(g, 1.0, 1.03, n), torch.full((n,), -0.03)),
-        lamp_size=height * size * 0.07, lamp_slope=between(g, 0.4, 1, n),
-        lit=chance(g, 0.3, n) | (chance(g, 0.85, n) & (f['hour'] > 0)))
+        lamp_foot=share(table, between(g, 1., 1.03, n), torch.full((n,), -.03)),
+        lamp_size=(y1 - y0) * size * .07, lamp_slope=between(g, .4, 1, n),
+        lit=chance(g, .3, n) | (chance(g, .85, n) & (f['hour'] > 0)))
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #dbb16701
+# %% ../../nbs/lib/worlds/rooms.ipynb #67913304
 def _sample_chest(n, g, f):
     (x0, x1, y0, y1), (left, right) = f['back'].T, f['bed_box'].T[:2]
     a, b = x0.clamp_min(-.05), x1.clamp_max(1.05)
@@ -337,22 +345,17 @@ def _sample_chest(n, g, f):
     x = torch.where(at_left, a, right + .3 * wide)
     has = (wide > .16) & (f['way'] == 0) & (f['lamp_kind'] > 0) & chance(g, .6, n)
     tall = (y1 - y0) * between(g, .2, .36, n)
-    return dict(
-        chest=has,
-        chest_box=torch.stack(
-            [
-                x, x + wide * between(g, 0.45, 0.7, n), y1 - tall, y1, x * 0 + 1,
-                between(g, 1.08, 1.2, n)],
-            1,
-        ),
-        sun_box=torch.stack(
-            [
-                x0 + (x1 - x0) * between(g, 0.1, 0.4, n), x1 - (x1 - x0) * between(g, 0.1, 0.4, n),
-                y1, y1, between(g, 1.15, 1.5, n), between(g, 1.6, 2.4, n)],
-            1,
-        ),
-        sun=between(g, 0.1, 0.5, n) * chance(g, 0.5, n) * (f['hour'] == 0),
-    )
+    end, near = x + wide * between(g, .45, .7, n), between(g, 1.08, 1.2, n)
+    return dict(chest=has, chest_box=torch.stack([x, end, y1 - tall, y1, x * 0 + 1, near], 1))
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #9375c4ea
+def _sample_sun(n, g, f):
+    x0, x1, _, y1 = f['back'].T
+    left = x0 + (x1 - x0) * between(g, .1, .4, n)
+    right = x1 - (x1 - x0) * between(g, .1, .4, n)
+    far, near = between(g, 1.15, 1.5, n), between(g, 1.6, 2.4, n)
+    return dict(sun_box=torch.stack([left, right, y1, y1, far, near], 1),
+                sun=between(g, .1, .5, n) * chance(g, .5, n) * (f['hour'] == 0))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #7d522398
 def _sample_rug(n, g, f):
@@ -361,18 +364,21 @@ def _sample_rug(n, g, f):
     left, right = x0 - between(g, -.1, .16, n), x1 + between(g, -.1, .16, n)
     return dict(rug_box=torch.stack([left, right, y1, y1, a, near * between(g, 1.05, 1.3, n)], 1))
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #74de2cf5
+# %% ../../nbs/lib/worlds/rooms.ipynb #bd984526
 def _scale_at(x, f): # of the wall that is seen in column x: 1 at the back, more towards the camera
     vx, (x0, x1) = f['eye'][:, :1], f['back'][:, :2].T[..., None]
     return ((x - vx) / _away(x0 - vx)).maximum((x - vx) / _away(x1 - vx)).clamp_min(1)
 
-def _bounds(f):
-    x = f['hung_x'].flatten(1)
-    s, vy = _scale_at(x, f).unflatten(1, (4, 2)), f['eye'][:, 1, None, None]
-    low = f['hung_y'][..., 1] + torch.cat(
-        [f['fall'][:, None].expand(-1, 2), torch.zeros_like(f['drape'])], 1)
+def _hung_bounds(f): # N×4×4: x0, y0, x1, y1 of two windows, door and picture
+    s = _scale_at(f['hung_x'].flatten(1), f).unflatten(1, (4, 2))
+    fall = torch.cat([f['fall'][:, None].expand(-1, 2), torch.zeros_like(f['drape'])], 1)
+    vy, low = f['eye'][:, 1, None, None], f['hung_y'][..., 1] + fall
     y0, y1 = project(vy, f['hung_y'][..., :1], s).amin(2), project(vy, low[..., None], s).amax(2)
-    hung = torch.stack([f['hung_x'][..., 0], y0, f['hung_x'][..., 1], y1], 2).clamp(0, 1)
+    return torch.stack([f['hung_x'][..., 0], y0, f['hung_x'][..., 1], y1], 2).clamp(0, 1)
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #a553e9cb
+def _bounds(f): # N×7×4, as `parts`
+    hung = _hung_bounds(f)
     bed, head = corners(f['eye'], f['bed_box']), corners(f['eye'], f['head_box'])
     bed = torch.cat([bed[:, :2].minimum(head[:, :2]), bed[:, 2:].maximum(head[:, 2:])], 1)
     r = 1.3 * f['lamp_size']
@@ -389,11 +395,8 @@ def _sample_light(n, g, f):
     exposure = between(g, .76, 1.03, n) - .25 * night + .1 * night * f['lit'] - .08 * dusk
     warmth = torch.stack([1 + tint, 1 + .15 * tint, 1 - tint], 1) * exposure[:, None]
     return dict(
-        warmth=warmth,
-        slope=between(g, -0.35, 0.35, n, 2),
-        corner=between(g, 0.05, 0.3, n),
-        faces=torch.stack(
-            [between(g, 0.92, 1.08, n), between(g, 0.7, 0.95, n), between(g, 0.55, 0.85, n)], 1),
+        warmth=warmth, slope=between(g, -.35, .35, n, 2), corner=between(g, .05, .3, n),
+        faces=torch.stack([between(g, *lit, n) for lit in ((.92, 1.08), (.7, .95), (.55, .85))], 1),
         walls=between(g, 0.72, 1.05, n, 2),
         glow=between(g, 0.06, 0.26, n) * (1 - night),
         lamp_glow=between(g, 0.2, 0.5, n),
@@ -417,45 +420,47 @@ def _sample_rooms(n, g):
     f = _sample_camera(n, g)
     f |= _sample_bed(n, g, f['back'], f['eye'])
     label = torch.bucketize(torch.rand(n, generator=g), torch.tensor([.2, .7]))
-    slot, can = _sample_slots(n, g, f['back'], f['bed_box'], f['way'], label)
+    slots = _sample_slots(n, g, f['back'])
+    slot, can = _deal_slots(n, g, slots, f['bed_box'], f['way'], label)
     f |= _sample_hung(n, g, f['back'], slot, chance(g, .6, n))
     f |= _sample_lamp(n, g, f) | _sample_rug(n, g, f)
-    f |= _sample_chest(n, g, f)
+    f |= _sample_chest(n, g, f) | _sample_sun(n, g, f)
     f |= _sample_light(n, g, f) | _sample_pattern(n, g) | _sample_paints(n, g, f['hour'])
-    present = torch.stack(
-        [chance(g, 0.97, n), *can[:, :2].T, chance(g, 0.65, n), *can[:, 2:].T, chance(g, 0.5, n)], 1
-    )
+    bed, lamp, rug = [chance(g, p, n) for p in (.97, .65, .5)]
+    present = torch.stack([bed, *can[:, :2].T, lamp, *can[:, 2:].T, rug], 1)
     return f | dict(label=label, present=present, boxes=_bounds(f) * present[..., None])
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #e58888cd
 def _each(v): return v[:, None] # a number an image, beside one a pixel
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #a0e81888
-def _paint_shell(canvas, f):
-    t, (x0, x1, y0, y1), (vx, vy) = canvas.t, f['back'].T[..., None], f['eye'].T[..., None]
+# %% ../../nbs/lib/worlds/rooms.ipynb #7baf2b90
+def _columns(colour, light): # N×3 and N×size → N×3×1×size
+    return (colour[..., None] * light[:, None])[:, :, None]
+
+def _edge(f, distance): # the shade of a corner at a distance
+    return 1 - _each(f['corner']) * (-distance.abs() / .06).exp()
+
+def _paint_floor(canvas, f): # and the ceiling
+    t, (y0, y1), vy = canvas.t, f['back'].T[2:, :, None], f['eye'][:, 1:]
     s = ((t - vy) / _away(y1 - vy)).clamp_min(.3)
     planks = 1 + _each(f['planks']) * (_each(f['plank_pitch']) / s).sin()
-    def edge(d): return 1 - _each(f['corner']) * (-d.abs() / .06).exp()
+    floor = f['floor'][..., None] * (planks * _edge(f, t - y1))[:, None]
+    ceiling = f['ceiling'][..., None] * _edge(f, t - y0)[:, None]
+    rows = torch.where((t > vy)[:, None, :, None], floor[..., None], ceiling[..., None])
+    canvas.image.copy_(rows.expand_as(canvas.image))
 
-    floor, ceiling = [
-        (f[k][..., None] * v[:, None])[..., None]
-        for k, v in (('floor', planks * edge(t - y1)), ('ceiling', edge(t - y0)))
-    ]
-    canvas.image.copy_(
-        torch.where((t > vy)[:, None, :, None], floor, ceiling).expand_as(canvas.image))
+# %% ../../nbs/lib/worlds/rooms.ipynb #c71e33d0
+def _paint_walls(canvas, f):
+    t, (x0, x1, y0, y1), (vx, vy) = canvas.t, f['back'].T[..., None], f['eye'].T[..., None]
     left, right = [canvas.span(*ends)[:, 0] for ends in ((x0 - 9, x0), (x1, x1 + 9))]
-    light = (
-        (1 + left * (f['walls'][:, :1] - 1) + right * (f['walls'][:, 1:] - 1))
-        * edge(t - x0)
-        * edge(t - x1)
-    )
+    sides = 1 + left * (f['walls'][:, :1] - 1) + right * (f['walls'][:, 1:] - 1)
+    light = sides * _edge(f, t - x0) * _edge(f, t - x1)
     f['s'] = _scale_at(t, f)
     paper = 1 + _each(f['stripes']) * (_each(f['stripe_pitch']) / f['s'] * (t - vx)).sin()
     low, high, all_ = project(vy, y0, f['s']), project(vy, y1, f['s']), torch.ones_like(f['s'])
-    def columns(colour, light): return (colour[..., None] * light[:, None])[:, :, None]
-    canvas.paint(columns(f['wall'], light * paper), canvas.cover(low, high, all_, 1))
-    canvas.paint(
-        columns(f['trim'], light), canvas.cover(project(vy, y1 - 0.018, f['s']), high, all_, 1))
+    canvas.paint(_columns(f['wall'], light * paper), canvas.cover(low, high, all_, 1))
+    skirting = project(vy, y1 - .018, f['s'])
+    canvas.paint(_columns(f['trim'], light), canvas.cover(skirting, high, all_, 1))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #d1a954f1
 def _hung_columns(canvas, f):
@@ -475,31 +480,30 @@ def _colours(f, names):
     colours = torch.stack([f[k] for k in names], 2) # N×3×4
     return colours.gather(2, f['which'][:, None].expand(-1, 3, -1))[:, :, None]
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #8061a8fb
+# %% ../../nbs/lib/worlds/rooms.ipynb #bfbf9a5c
 def _paint_hung(canvas, f):
     look, u, on = _hung_columns(canvas, f)
     def wall(y): return project(f['eye'][:, 1:], y, f['s'])
     top, low, frame = look(f['hung_y'][..., 0]), look(f['hung_y'][..., 1]), _each(f['frame'])
-    canvas.paint(
-        _colours(f, ('trim', 'trim', 'trim', 'rim')),
-        canvas.cover(wall(top), wall(low), on['outer'], 1))
+    whole = canvas.cover(wall(top), wall(low), on['outer'], 1)
+    canvas.paint(_colours(f, ('trim', 'trim', 'trim', 'rim')), whole)
     a, b = wall(top + frame), wall(low - frame)
-    pane = canvas.cover(a, b, on['inner'], 1)
-    canvas.paint(_colours(f, ('sky', 'sky', 'door', 'sheet')), pane)
-    down = ((canvas.t[:, None] - a[:, None]) / (b - a)[:, None]).clamp_(0, 1).mul_(pane)
-    canvas.paint(_colours(f, ('horizon', 'horizon', 'door', 'rug')), down)
-    waves = (_away(look(f['wave'])) * canvas.t + look(f['phase'])).sin() + 0.5 * (
-        look(f['wave']) * 2.7 * canvas.t).sin()
-    waves = torch.where(look(f['built'].float()) > 0, (2 * waves).round() / 1.5, waves)
-    line = a + (b - a) * (look(f['sill']) + look(f['skyline']) * waves)
-    land = (
-        ((canvas.t[:, None] - line[:, None]) / canvas.soft[:, None, None] + 0.5)
-        .clamp_(0, 1)
-        .mul_(pane)
-    )
-    canvas.paint(_colours(f, ('land', 'land', 'door', 'blanket')), land)
+    _paint_views(canvas, f, look, canvas.cover(a, b, on['inner'], 1), a, b)
     _paint_bars(canvas, f, look, u, on, a, b)
     _paint_curtains(canvas, f, look, wall)
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #6b0a9df4
+def _paint_views(canvas, f, look, pane, a, b): # what is seen in the panes, from rows a to rows b
+    t = canvas.t[:, None]
+    canvas.paint(_colours(f, ('sky', 'sky', 'door', 'sheet')), pane)
+    down = ((t - a[:, None]) / (b - a)[:, None]).clamp_(0, 1).mul_(pane)
+    canvas.paint(_colours(f, ('horizon', 'horizon', 'door', 'rug')), down)
+    wave = look(f['wave'])
+    hills = (_away(wave) * canvas.t + look(f['phase'])).sin() + .5 * (wave * 2.7 * canvas.t).sin()
+    waves = torch.where(look(f['built'].float()) > 0, (2 * hills).round() / 1.5, hills)
+    line = a + (b - a) * (look(f['sill']) + look(f['skyline']) * waves)
+    below = ((t - line[:, None]) / canvas.soft[:, None, None] + .5).clamp_(0, 1)
+    canvas.paint(_colours(f, ('land', 'land', 'door', 'blanket')), below.mul_(pane))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #01aa090c
 def _paint_bars(canvas, f, look, u, on, a, b):
@@ -511,11 +515,8 @@ def _paint_bars(canvas, f, look, u, on, a, b):
     thick = .007 * f['s']
     across = upright < .2
     low, high = torch.where(across, middle - thick, a), torch.where(across, middle + thick, b)
-    strength = (
-        torch.where(across, (middle < b) * (glass | door), upright)
-        * on['inner']
-        * torch.where(door, 0.3, 1)
-    )
+    shown = torch.where(across, (middle < b) * (glass | door), upright)
+    strength = shown * on['inner'] * torch.where(door, .3, 1)
     canvas.paint(_colours(f, ('trim', 'trim', 'wood', 'rim')), canvas.cover(low, high, strength, 1))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #9490ba2d
@@ -525,25 +526,22 @@ def _paint_curtains(canvas, f, look, wall):
     cloth = (cloth * f['present'][:, 1:3, None]).amax(1).clamp(0, 1)
     folds = 1 + _each(f['folds']) * (_each(f['fold_pitch']) * canvas.t).sin()
     top, low = look(f['hung_y'][..., 0]), look(f['hung_y'][..., 1]) + _each(f['fall'])
-    canvas.paint(
-        (f['curtain'][..., None] * folds[:, None])[:, :, None],
-        canvas.cover(wall(top), wall(low), cloth, 1))
+    canvas.paint(_columns(f['curtain'], folds), canvas.cover(wall(top), wall(low), cloth, 1))
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #3c58e133
+# %% ../../nbs/lib/worlds/rooms.ipynb #3685efc1
 def _paint_lamp(canvas, f):
     t, x, y, r = canvas.t, *[_each(f[k]) for k in ('lamp_x', 'lamp_y', 'lamp_size')]
-    on, foot = f['present'][:, 3:4], _each(f['lamp_foot'])
+    on, foot, lit = f['present'][:, 3:4], _each(f['lamp_foot']), f['lit'][:, None]
     def level(v): return v.expand(-1, len(t))
+
     table = canvas.span(x - .045, x + .045)[:, 0] * (f['lamp_kind'] == 0)[:, None]
-    canvas.paint(
-        f['wood'] * f['faces'][:, 1:2],
-        canvas.cover(level(foot), level(f['back'][:, 3:] + 0.02), table, 1))
+    legs = canvas.cover(level(foot), level(f['back'][:, 3:] + .02), table, 1)
+    canvas.paint(f['wood'] * f['faces'][:, 1:2], legs)
     pole = canvas.span(x - .006, x + .006)[:, 0] * on
     canvas.paint(f['rim'], canvas.cover(level(foot.minimum(y)), level(foot.maximum(y)), pole, 1))
-    down = ((t - y) / r).clamp(-1, 1)
-    wide = r * (1.3 - .65 * _each(f['lamp_slope']) * (1 - down))
-    shade = f['shade'] * torch.where(
-        f['lit'][:, None], torch.tensor([1.3, 1.2, 1.0], device=t.device), f['faces'][:, 1:2])
+    wide = r * (1.3 - .65 * _each(f['lamp_slope']) * (1 - ((t - y) / r).clamp(-1, 1)))
+    warm = torch.tensor([1.3, 1.2, 1.], device=t.device)
+    shade = f['shade'] * torch.where(lit, warm, f['faces'][:, 1:2])
     canvas.paint(shade, canvas.cover(x - wide, x + wide, canvas.span(y - r, y + r)[:, 0] * on, 2))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #4094d073
@@ -552,34 +550,31 @@ def _paint_rug(canvas, f):
     edge = torch.stack([b, -b, 0 * b, 0 * b, .02 + b, -.02 - 2 * b], 1)
     canvas.paint(f['sheet'] * f['rug'].sqrt(), canvas.flat(f['eye'], box, box[:, 3], on))
     canvas.paint(f['rug'], canvas.flat(f['eye'], box + edge, box[:, 3], on))
-    canvas.paint(
-        torch.ones_like(f['rug']),
-        canvas.flat(f['eye'], f['sun_box'], box[:, 3], f['sun'], 0 * f['sun'] + 0.06))
+    sun = canvas.flat(f['eye'], f['sun_box'], box[:, 3], f['sun'], 0 * f['sun'] + .06)
+    canvas.paint(torch.ones_like(f['rug']), sun)
     canvas.box(f['eye'], f['chest_box'], f['wood'], f['chest'].float(), f['faces'])
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #081ea8da
+# %% ../../nbs/lib/worlds/rooms.ipynb #ace83fa1
+def _quilt(canvas, f): # N×1×size×1, brightness of the rows of the bed's top
+    vy, back = f['eye'][:, 1:], (f['way'] == 0).float()
+    s = (canvas.t - vy) / _away(f['bed_box'][:, 2:3] - vy)
+    wave = _each(f['quilt_pitch']) / s.clamp_min(.3)
+    seams = 1 + (f['quilt'] * back)[:, None] * wave.sin()
+    return (seams + .04 * (1.7 * wave).sin() + .04 * (.6 * wave + 1).sin())[:, None, :, None]
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #a4d9f676
 def _paint_bed(canvas, f):
-    eye, on, light = f['eye'], f['present'][:, 0].float(), f['faces']
-    box, spread = f['bed_box'], torch.tensor([-.03, .03, 0, 0, -.02, .08], device=f['eye'].device)
-    canvas.paint(
-        f['floor'] * 0.3,
-        canvas.flat(eye, box + spread, box[:, 3], 0.7 * on, torch.full_like(on, 0.05)))
-    back = (f['way'] == 0).float()
+    eye, on, light, box = f['eye'], f['present'][:, 0].float(), f['faces'], f['bed_box']
+    spread = box + torch.tensor([-.03, .03, 0, 0, -.02, .08], device=eye.device)
+    shadow = canvas.flat(eye, spread, box[:, 3], .7 * on, torch.full_like(on, .05))
+    canvas.paint(f['floor'] * .3, shadow)
     canvas.box(eye, f['head_box'], f['wood'], on, light)
     canvas.box(eye, box, f['wood'], on, light, f['sheet'])
-    s = (canvas.t - eye[:, 1:]) / _away(box[:, 2:3] - eye[:, 1:])
-    wave = _each(f['quilt_pitch']) / s.clamp_min(.3)
-    quilt = (
-        1
-        + (f['quilt'] * back)[:, None] * wave.sin()
-        + 0.04 * (1.7 * wave).sin()
-        + 0.04 * (0.6 * wave + 1).sin()
-    )
     _paint_pillows(canvas, f, on)
     canvas.box(eye, f['fold_box'], f['sheet'], on * f['folded'], light)
-    canvas.box(eye, f['blanket_box'], f['blanket'], on, light, None, quilt[:, None, :, None])
+    canvas.box(eye, f['blanket_box'], f['blanket'], on, light, None, _quilt(canvas, f))
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #3d41c2b5
+# %% ../../nbs/lib/worlds/rooms.ipynb #460084d6
 def _paint_pillows(canvas, f, on):
     x0, x1, y, _, far, near = f['pillow_box'].T
     back, (vx, vy) = f['way'] == 0, f['eye'].T
@@ -588,42 +583,39 @@ def _paint_pillows(canvas, f, on):
         x = project(vx, torch.where(back, x0 + share * (x1 - x0), (x0 + x1) / 2), s)
         w = s * torch.where(back, .21, .6) * (x1 - x0)
         h, foot = s * f['pillow_size'], project(vy, y, s) + .012
-        bulge = (1 - ((canvas.t - _each(x)) / _each(w)).clamp(-1, 1)**4).sqrt()
+        across = ((canvas.t - _each(x)) / _each(w)).clamp(-1, 1) # N×size
+        bulge, middle = (1 - across**4).sqrt() * _each(h) / 2, _each(foot - h / 2)
         columns = canvas.span(x - w, x + w) * (on * f['pillows'])[:, None]
-        shade = (1 - .12 * ((canvas.t - _each(x)) / _each(w)).clamp(-1, 1)**2)
-        canvas.paint(
-            (f['pillow'][..., None] * shade[:, None])[:, :, None],
-            canvas.cover(
-                _each(foot - h / 2) - bulge * _each(h) / 2,
-                _each(foot - h / 2) + bulge * _each(h) / 2, columns, 1),
-        )
+        cover = canvas.cover(middle - bulge, middle + bulge, columns, 1)
+        canvas.paint(_columns(f['pillow'], 1 - .12 * across**2), cover)
 
-# %% ../../nbs/lib/worlds/rooms.ipynb #c06d4649
-def _paint_light(canvas, f):
-    t, boxes = canvas.t.expand(len(f['eye']), -1), f['boxes']
-    x, y = (boxes[..., :2] + boxes[..., 2:]).div(2)[:, 1:4].unbind(2)
-    there = boxes[:, 1:4, 2] > 0
+# %% ../../nbs/lib/worlds/rooms.ipynb #d2e5d630
+def _lights(t, f): # columns and rows, N×6×size each, of slope, corners, windows and lamp
+    x, y = (f['boxes'][..., :2] + f['boxes'][..., 2:]).div(2)[:, 1:3].unbind(2)
     def bump(centre, wide): return (-((t - centre[:, None]) / wide).square()).exp()
+
     flat, round_ = torch.ones_like(t), 1 - .6 * (t - .5)**2
-    X = torch.stack(
-        [round_, t - 0.5, flat, bump(x[:, 0], 0.3), bump(x[:, 1], 0.3), bump(f['lamp_x'], 0.22)], 1)
-    Y = torch.stack(
-        [round_, flat, t - 0.5, bump(y[:, 0], 0.35), bump(y[:, 1], 0.35), bump(f['lamp_y'], 0.25)],
-        1)
-    glow = torch.stack(
-        [f['glow'] * there[:, 0], f['glow'] * there[:, 1], f['lamp_glow'] * f['lit'] * there[:, 2]],
-        1)
-    amount = torch.cat([torch.ones_like(x[:, :1]), f['slope'], glow], 1)
+    X = [round_, t - .5, flat, bump(x[:, 0], .3), bump(x[:, 1], .3), bump(f['lamp_x'], .22)]
+    Y = [round_, flat, t - .5, bump(y[:, 0], .35), bump(y[:, 1], .35), bump(f['lamp_y'], .25)]
+    return torch.stack(X, 1), torch.stack(Y, 1)
+
+# %% ../../nbs/lib/worlds/rooms.ipynb #36462db2
+def _paint_light(canvas, f):
+    X, Y = _lights(canvas.t.expand(len(f['eye']), -1), f)
+    glow = torch.stack([f['glow'], f['glow'], f['lamp_glow'] * f['lit']], 1)
+    glow = glow * (f['boxes'][:, 1:4, 2] > 0)
+    amount = torch.cat([torch.ones_like(glow[:, :1]), f['slope'], glow], 1) # N×6
     tint = f['warmth'][..., None].repeat(1, 1, 6)
-    tint[:, :, 5] = torch.tensor([1., .8, .5], device=t.device)
-    canvas.image.mul_(
-        (Y[:, None] * (amount[:, None] * tint)[..., None]).transpose(2, 3) @ X[:, None])
+    tint[:, :, 5] = torch.tensor([1., .8, .5], device=tint.device)
+    rows = Y[:, None] * (amount[:, None] * tint)[..., None] # N×3×6×size
+    canvas.image.mul_(rows.transpose(2, 3) @ X[:, None])
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #e89fd8c7
 def _render_rooms(f, size, g):
     f = dict(f)
     canvas = Canvas(torch.empty(len(f['eye']), 3, size, size, device=f['eye'].device), f['soft'])
-    for paint in (_paint_shell, _paint_hung, _paint_lamp, _paint_rug, _paint_bed, _paint_light):
+    for paint in (_paint_floor, _paint_walls, _paint_hung, _paint_lamp, _paint_rug, _paint_bed,
+                  _paint_light):
         paint(canvas, f)
     return canvas.image
 
