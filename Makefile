@@ -1,5 +1,6 @@
 # make figures   every table and figure, at the scale this machine can carry (SCALE=smoke|laptop|overnight|paper, NB=05_svhn,
-#                ARGS='-p epochs 60' for the notebooks' parameters, ARGS=--kept for those of the results that are here)
+#                ARGS='-p epochs 60' for the notebooks' parameters, ARGS=--kept for those of the results that are here,
+#                ARGS='--minutes 10' for as many as fit, most valuable first)
 # make test      all tests
 # make docs      the site, in _docs (then: python -m http.server -d _docs)
 # make verify    whether every kept result can be traced; with NB=05_svhn, whether it comes out again
@@ -7,7 +8,8 @@
 # make oneclick  links to Colab and Kaggle, and the cell that installs there, in the paper notebooks
 # make hooks     before each commit export, clean and check; notebooks merge by nbdev's driver
 # make lab       the notebooks in JupyterLab
-# make bundle    .gpu/, what a GPU machine without a network needs (PART=A|B|C|D, see bundle/README.md)
+# make bundle    runs/bundle/, all that a GPU machine without a network needs; there: ./run --minutes 10
+#                (PART=A|B|C|D: small copies, see bundle/README.md)
 PYTHON ?= python3
 SCALE ?= auto
 BIN := .venv/bin

@@ -4,9 +4,8 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-folders = ('logs', 'executed', 'store', 'runs', 'figures', 'bin')
+folders = ('logs', 'store', 'runs', 'figures')
 
 
 def pip(*args):
@@ -17,7 +16,7 @@ def pip(*args):
 
 
 def install(bundle, keep):
-    "Put the wheels into a folder of their own, and the project's commands beside Python"
+    "Put the wheels into a folder of their own"
     for name in folders:
         (keep/name).mkdir(parents=True, exist_ok=True)
     wheels, site = sorted(map(str, bundle.glob('whl/*.whl'))), keep/'site'
@@ -28,23 +27,6 @@ def install(bundle, keep):
         (keep/'site.part').rename(site)
     if site.exists():
         sys.path.insert(0, str(site))
-    if not Path(sys.executable).with_name('dcgan-train').exists():  # 15_speed starts it
-        said = pip('--no-build-isolation', '-e', str(bundle.parent))
-        if said:
-            print(f'the project itself is not installed, PYTHONPATH must do: {said}')
-
-
-def answer_for_git(bundle, keep):
-    "The commit of the bundle; a stand-in for git says it, since the tree travels without .git"
-    path = bundle/'commit'
-    if not path.exists():
-        return ''
-    commit = path.read_text().strip()
-    head, changed = commit[:12], commit[12:]
-    cases = f'*rev-parse*) echo {head};; *status*) echo "{changed}";;'
-    (keep/'bin/git').write_text(f'#!/bin/sh\ncase "$*" in {cases} esac\n')
-    (keep/'bin/git').chmod(0o755)
-    return commit
 
 
 def carry(bundle, keep, scale):
@@ -54,24 +36,22 @@ def carry(bundle, keep, scale):
             shutil.copytree(source, to, dirs_exist_ok=True)
 
 
-def environment(bundle, keep, out, scale, lanes):
-    "The environment of a stage; each scale has trainings of its own"
+def environment(bundle, keep, out, scale):
+    "The environment of all parts; each scale has trainings of its own"
     path = [str(p) for p in (keep/'site', bundle.parent) if p.exists()]
     env = os.environ | dict(
         PYTHONPATH=os.pathsep.join([*path, os.environ.get('PYTHONPATH', '')]).rstrip(os.pathsep),
-        PATH=os.pathsep.join([str(keep/'bin'), os.environ['PATH']]),
         DCGAN_DATA=str(keep/'store'), DCGAN_RUNS=str(keep/'runs'/scale),
-        DCGAN_FIGURES=str(keep/'figures'), MPLBACKEND='agg', PYTHONUNBUFFERED='1',
-        PYTHONWARNINGS='ignore', OUT=str(out),
-        IN_TEST='1',  # notebooks side by side must not export the library
-        OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // lanes)))
+        DCGAN_FIGURES=str(keep/'figures'), MPLBACKEND='agg', PYTHONWARNINGS='ignore', OUT=str(out))
     if (keep/'weights').exists():
         env['DCGAN_WEIGHTS'] = str(keep/'weights')
+    if (bundle/'commit').exists():  # the tree travels without .git
+        env['DCGAN_COMMIT'] = (bundle/'commit').read_text().strip()
     return env
 
 
 class Store:
-    "Data sets that the bundle carries, unpacked side by side in the background"
+    "Data sets that the bundle carries, unpacked side by side"
 
     def __init__(self, bundle, keep):
         self.data, self.folder = bundle/'data', keep/'store'
@@ -91,19 +71,8 @@ class Store:
             command = [sys.executable, str(self.data/'unpack.py'), str(self.folder), name]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
-    def ready(self, names):
-        "Are all of these sets in the store?"
-        return all(self.has(n) and not self.is_coming(n) for n in names)
-
-    def is_coming(self, name):
-        return name in self.coming and self.coming[name].poll() is None
-
-    def lacks(self, names):
-        "Those that are neither in the store nor on their way"
-        return [n for n in names if not self.has(n) and not self.is_coming(n)]
-
     def wait(self, until):
-        "Wait for what is on its way; what is not there in time, a later call unpacks anew"
+        "Wait for them; what is not there in time, a later call unpacks anew"
         for process in self.coming.values():
             try:
                 process.wait(max(0, until - time.time()))

@@ -1,30 +1,36 @@
-"""What a GPU machine without a network needs, put into .gpu/: python bundle/pack.py A
+"""What a GPU machine without a network needs: python bundle/pack.py [--to FOLDER] [A]
 
-`parts` in stages.py says what A, B … carry: wheels for the target's Python of what it lacks, the
-authors' discriminators, data sets. A list does too: wheels,mnist. Each has scripts and the commit.
+Without a copy's name, a folder with the project, wheels of all that it needs for the target's
+Python, and every data set of the store; `./run` in it does the rest. A, B … are small copies for a
+machine that has torch: they are put into .gpu/ of this project, which then travels. A list does
+too: wheels,mnist. Each has scripts and the commit.
 """
 import argparse
 import configparser
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
+from importlib import metadata
 from pathlib import Path
 
-from stages import parts
+from packaging.requirements import Requirement
 
 here = Path(__file__).resolve().parent
 root = here.parent
-scripts = ('go', 'install.py', 'results.py', 'schedule.py', 'smoke.py', 'stages.py', 'weights.py')
+scripts = ('go', 'install.py', 'results.py', 'weights.py')
 unused = {'debugpy', 'jedi', 'parso', 'widgetsnbextension', 'jupyterlab-widgets', 'watchdog',
           'tzdata'}  # what ipykernel and papermill ask for and no run imports
 most = 64 * 2**20  # bytes that travel at once: the tree and the bundle
+copies = dict(  # what each carries: wheels, the authors' networks, data sets
+    A=('wheels', 'weights', 'mnist', 'cifar10'),
+    B=('svhn', 'tiny_imagenet'),
+    C=('places_bedroom',),
+    D=('lfw',))
 named = dict(mnist='MNIST', svhn='svhn_test10k', cifar10='cifar10',
-               tiny_imagenet='tiny_imagenet_32', places_bedroom='places_bedroom_64', lfw='lfw_64')
+             tiny_imagenet='tiny_imagenet_32', places_bedroom='places_bedroom_64', lfw='lfw_64')
 
 
 def folder(variable, default=None):
@@ -35,24 +41,31 @@ def folder(variable, default=None):
 def read_arguments():
     parser = argparse.ArgumentParser('pack', description=__doc__.split(':')[0])
     add = parser.add_argument
-    add('part', nargs='?', default='A', help=f'{", ".join(parts)}, or a list such as wheels,mnist')
+    add('part', nargs='?', help=f'{", ".join(copies)}, or a list such as wheels,mnist')
+    add('--to', type=Path, default=root/'runs/bundle', help='the folder to write, without a part')
     add('--data', type=Path, default=folder('DCGAN_PACKED', root/'data'),
         help='packed sets with unpack.py ($DCGAN_PACKED), or a store')
     add('--weights', type=Path, default=folder('DCGAN_WEIGHTS'),
         help="the authors' released networks ($DCGAN_WEIGHTS); left out where not given")
     add('--runs', type=Path, nargs='*', default=[], help='finished trainings to take along')
     add('--python', default='3.12', help="the target's Python")
-    add('--there', type=Path, default=here/'there.txt', help='packages that the target has')
+    add('--there', type=Path, help='a file that lists the packages that the target has; without a '
+                                   'part none, else those of there.txt')
     return parser.parse_args()
 
 
-def carried(part):
-    "What a part, or a list, carries"
-    names = parts.get(part) or tuple(part.split(','))
+def carried(part, data):
+    "What a part, a list, or the whole carries: then all sets that are there"
     known = ['wheels', 'weights', *named]
+    if not part:
+        there = [n for n in named if (data/n/'dataset.json').exists() or (data/named[n]).exists()]
+        print(f"sets: {', '.join(there) or 'none'}; not in {data}: "
+              f"{', '.join(n for n in named if n not in there) or 'none'}")
+        return ('wheels', 'weights', *there)
+    names = copies.get(part) or tuple(part.split(','))
     unknown = [n for n in names if n not in known]
     if unknown:
-        raise SystemExit(f"pack: unknown {unknown[0]!r}: one of {', '.join([*parts, *known])}")
+        raise SystemExit(f"pack: unknown {unknown[0]!r}: one of {', '.join([*copies, *known])}")
     return names
 
 
@@ -69,16 +82,21 @@ def platform(python):
             *(f'--platform={tag}' for tag in tags)]
 
 
-def resolve(wanted, python):
-    "Requirements with all that they need, as pip resolves them: name → version"
-    with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder)/'found'
-        subprocess.run([sys.executable, '-m', 'pip', 'install', '-qq', '--dry-run',
-                        '--ignore-installed', '--report', str(found), '--target', folder,
-                        *platform(python), '-c', str(root/'constraints.txt'), *wanted],
-                       check=True, stdout=sys.stderr)
-        installed = json.loads(found.read_text())['install']
-    return {canonical(i['metadata']['name']): i['metadata']['version'] for i in installed}
+def resolve(wanted, python, has):
+    "Requirements and all that they need, but not what the target has: name → version, of this venv"
+    found, waiting, target = {}, list(wanted), dict(python_version=python, extra='')
+    while waiting:
+        name = canonical(waiting.pop())
+        if name in found or name in has | unused:
+            continue
+        try:
+            there = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            raise SystemExit(f'pack: {name} is not installed here: make setup') from None
+        found[name] = there.version.partition('+')[0]  # indexes know no local versions
+        needs = map(Requirement, there.requires or [])
+        waiting += [r.name for r in needs if not r.marker or r.marker.evaluate(target)]
+    return found
 
 
 def fetch_wheels(python, there):
@@ -86,15 +104,14 @@ def fetch_wheels(python, there):
     to = root/f'runs/wheels-{python}'
     settings = configparser.ConfigParser(delimiters=['='])
     settings.read(root/'settings.ini')
-    has = {canonical(p) for p in there.read_text().split()}
+    has = {canonical(p) for p in there.read_text().split()} if there else set()
     cfg = settings['DEFAULT']
     needed = [*cfg['requirements'].split(), *cfg['paper_requirements'].split()]
     asked = ' '.join([python, *sorted(needed), *sorted(has)])
     if (to/'asked').exists() and (to/'asked').read_text() == asked:
         return to
     shutil.rmtree(to, ignore_errors=True)
-    found = resolve([r for r in needed if canonical(r) not in has], python)
-    lacking = [f'{k}=={v}' for k, v in sorted(found.items()) if k not in has | unused]
+    lacking = [f'{k}=={v}' for k, v in sorted(resolve(needed, python, has).items())]
     subprocess.run([sys.executable, '-m', 'pip', 'download', '-qq', '--no-deps',
                     *platform(python), '-d', str(to), *lacking], check=True)
     (to/'asked').write_text(asked)
@@ -168,16 +185,35 @@ def fill(to, names, args):
         shutil.copytree(folder, to/'runs'/folder.name)
 
 
+def copy_project(to):
+    "The project's files but figures/, and `run`, in a new folder"
+    shutil.rmtree(to, ignore_errors=True)
+    for name in git('ls-files', '-z').split('\0'):
+        if name and not name.startswith('figures/') and (root/name).exists():
+            (to/name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root/name, to/name)
+    shutil.copy(here/'run', to)
+
+
 def main():
     args = read_arguments()
-    names, to = carried(args.part), root/'.gpu'
+    names = carried(args.part, args.data)
+    if args.part:
+        args.there, project = args.there or here/'there.txt', root
+    else:
+        project = args.to.resolve()
+        copy_project(project)
+    to = project/'.gpu'
     shutil.rmtree(to, ignore_errors=True)
     fill(to, names, args)
     for name in scripts:
         shutil.copy(here/name, to)
     (to/'commit').write_text(commit())
     subprocess.run(['chmod', '-R', 'u+w', str(to)], check=True)
-    tell_size(to)
+    if args.part:
+        tell_size(to)
+    else:
+        print(f'{project}: {size(project.rglob("*")) / 1e6:.1f} MB. Copy it, then: ./run')
 
 
 if __name__ == '__main__':

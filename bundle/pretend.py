@@ -108,9 +108,21 @@ def check_index(name, x, index, value=None):
         wait('pageable copy to the device')
 
 
+class Generator(torch.Generator):
+    "A generator of the CPU that knows which device it stands for"
+
+    def __new__(cls, device='cpu'):
+        made = super().__new__(cls, 'cpu')
+        made.on_cuda = is_cuda(device)
+        return made
+
+
+def of_the_cpu(drawn):
+    return drawn is not None and not getattr(drawn, 'on_cuda', False)
+
+
 def check_generator(name, kwargs):
-    drawn = kwargs.get('generator')
-    if drawn is None or drawn.device.type != 'cpu' or name == 'randperm':
+    if not of_the_cpu(kwargs.get('generator')) or name == 'randperm':
         return
     if not is_cuda(kwargs.get('device')):
         refuse(f'{name} of a CUDA tensor with a CPU generator')
@@ -195,8 +207,8 @@ def placed(name, kwargs, gpu):
     "A call's keywords with the CPU for its device, and whether its result is on the GPU"
     if 'device' not in kwargs:
         return kwargs, gpu
-    made, drawn = is_cuda(kwargs['device']), kwargs.get('generator')
-    if made and drawn is not None and drawn.device.type == 'cpu':
+    made = is_cuda(kwargs['device'])
+    if made and of_the_cpu(kwargs.get('generator')):
         refuse(f'{name} on CUDA with a CPU generator')
     if made or gpu:
         kwargs['device'] = None if kwargs['device'] is None else CPU
@@ -308,6 +320,7 @@ def install():
     found = grouped(clip._group_tensors_by_device_and_dtype)
     clip._group_tensors_by_device_and_dtype = found
     optimizer._group_tensors_by_device_and_dtype = found
+    torch.Generator = Generator
     torch.autocast = torch.amp.autocast = torch.amp.autocast_mode.autocast = CpuAutocast
     T.pin_memory = pin
     Pretend().__enter__()

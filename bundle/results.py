@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 piece, together, pieces = 16_000_000, 66_000_000, 6
-kept = ('figures/**/*', 'executed/*', 'logs/*', 'runs/*/*/log.jsonl', 'runs/*/executed/*',
-        'state.json')
+kept = ('figures/**/*', 'logs/*', 'runs/*/*/log.jsonl', 'runs/**/executed/*', 'runs/*/parts/**/*')
 
 
 def small_files(keep):

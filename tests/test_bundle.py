@@ -1,4 +1,4 @@
-"The bundle for a GPU machine: its stages exist, a limit holds, a killed call is gone on with"
+"Parts under a time budget, and the bundle for a GPU machine: a killed call is gone on with"
 import json
 import os
 import shutil
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import papermill
+import psutil
 import pytest
 import torch
 from conftest import contents
@@ -18,6 +19,8 @@ from safetensors.torch import save_file
 from dcgan.data.store import load
 from dcgan.gan.nets import build
 from dcgan.gan.trainer import Recipe, Trainer
+from dcgan.tools import budget
+from dcgan.tools.budget import Part
 
 root = Path(__file__).parents[1]
 sys.path.insert(0, str(root/'bundle'))
@@ -25,115 +28,79 @@ sys.path.insert(0, str(root/'bundle'))
 import install
 import pack
 import results
-import schedule
-import stages
 import weights
-from stages import Stage
 
 
-def test_stages_name_notebooks_and_parameters_that_exist():
-    for name, stage in stages.stages.items():
-        assert 1 <= stage.lanes <= 3 and stage.seconds > 0
-        if stage.runs.endswith('.py'):
-            assert (root/'bundle'/stage.runs).exists()
+def test_parts_name_notebooks_and_parameters_that_exist():
+    for name, part in budget.parts.items():
+        assert 1 <= part.lanes <= 3 and part.seconds > 0
+        if part.runs.endswith('.py'):
+            assert (root/part.runs).exists()
         else:
-            known = papermill.inspect_notebook(str(root/'nbs'/f'{stage.runs}.ipynb'))
-            assert {'scale', *stage.parameters} <= {*known}, name
+            known = papermill.inspect_notebook(str(root/'nbs'/f'{part.runs}.ipynb'))
+            assert {'scale', *part.parameters} <= {*known}, name
 
 
-def test_every_set_that_a_stage_needs_is_in_a_part():
-    for name, stage in stages.stages.items():
-        assert all(stages.part_of(n) for n in stage.data), name
+def test_every_set_that_a_part_needs_can_travel():
+    needed = {n for part in budget.parts.values() for n in part.data}
+    assert needed <= {*pack.named} == {n for c in pack.copies.values() for n in c
+                                       if n not in ('wheels', 'weights')}
 
 
-def test_every_part_can_be_packed():
-    for part in stages.parts:
-        assert pack.carried(part) == stages.parts[part]
-    assert pack.carried('wheels,mnist') == ('wheels', 'mnist')
+def test_every_copy_can_be_packed(sandbox):
+    for copy in pack.copies:
+        assert pack.carried(copy, sandbox) == pack.copies[copy]
+    assert pack.carried('wheels,mnist', sandbox) == ('wheels', 'mnist')
     with pytest.raises(SystemExit, match="pack: unknown 'cifar': one of A, B, C, D, wheels"):
-        pack.carried('cifar')
+        pack.carried('cifar', sandbox)
+    (sandbox/'svhn').mkdir()
+    (sandbox/'svhn/dataset.json').touch()
+    assert pack.carried(None, sandbox) == ('wheels', 'weights', 'svhn')  # the whole
+
+
+def test_wheels_are_those_of_this_environment_less_what_the_target_has():
+    found = pack.resolve(['torchmetrics', 'numpy'], '3.12', {'torch', 'numpy'})
+    assert 'torchmetrics' in found and not {'torch', 'numpy'} & {*found}
+    assert 'sympy' not in found  # torch's
+    with pytest.raises(SystemExit, match='nothing-of-the-kind is not installed here: make setup'):
+        pack.resolve(['nothing_of_the.kind>=1'], '3.12', set())
 
 
 def test_proofs_come_last_and_alone():
-    proofs = [s.parameters.get('scale') == 'smoke' for s in stages.stages.values()]
+    proofs = [p.parameters.get('scale') == 'smoke' for p in budget.parts.values()]
     assert proofs == sorted(proofs) and any(proofs)
-    assert all(s.lanes == 3 for s, proof in zip(stages.stages.values(), proofs) if proof)
+    assert all(p.lanes == 3 for p, proof in zip(budget.parts.values(), proofs) if proof)
 
 
-def test_unknown_stage_is_named():
-    assert [*stages.chosen('rooms, table3')] == ['table3', 'rooms']  # in order of value
-    with pytest.raises(ValueError, match="unknown stage 'table9': one of smoke"):
-        stages.chosen('table9')
-
-
-# Scheduling
-
-def test_the_most_valuable_stage_that_fits_begins():
-    waiting = dict(large=(500, 2), small=(50, 1))
-    assert schedule.choose(waiting, {}, 3, left=600) == 'large'
-    assert schedule.choose(waiting, {}, 3, left=100) == 'small'
-    assert schedule.choose(waiting, {}, 3, left=10) == 'large'  # none fits: it leaves what it has
-    assert schedule.choose({}, {}, 3, left=600) is None
-
-
-def test_lanes_are_kept_for_the_stage_that_is_next():
-    waiting = dict(large=(500, 2), small=(50, 1))
-    assert schedule.choose(waiting, dict(other=(0, 2)), 3, left=600) is None
-    assert schedule.choose(waiting, dict(other=(0, 1)), 3, left=600) == 'large'
-    assert schedule.choose(dict(alone=(50, 3)), {}, 1, left=600) == 'alone'
-
+# Under a limit
 
 def plan_for(commands, **own):
-    return schedule.Plan(begin=lambda name: (commands[name], os.environ), **own)
+    return budget.Plan(lambda name: (commands[name], os.environ), todo_of(*commands), **own)
 
 
 def todo_of(*names):
-    return {name: Stage('x.py', 1) for name in names}
+    return {name: Part(f'{name}.py', 1) for name in names}
 
 
 def states(ledger):
-    return {name: entry['status'] for name, entry in ledger.stages.items()}
+    return {name: entry['status'] for name, entry in ledger.parts.items()}
 
 
-def test_time_limit_stops_and_a_later_call_goes_on(sandbox):
-    ledger = schedule.Ledger(sandbox)
-    commands = dict(quick=['true'], broken=['false'], slow=['sleep', '60'], late=['true'])
-    began = time.time()
-    left = schedule.run(todo_of(*commands), ledger, plan_for(commands, lanes=1), began + 4)
-    ledger.stop()
-    assert time.time() - began < 12 and [*left] == ['late']
-    assert states(ledger) == dict(quick='done', broken='failed', slow='stopped')
-    ledger = schedule.Ledger(sandbox)  # as the next call reads it
-    open_ones = [name for name in commands if ledger.is_open(name, '')]
-    assert open_ones == ['slow', 'late']
-    commands['slow'] = ['true']
-    assert not schedule.run(todo_of(*open_ones), ledger, plan_for(commands), time.time() + 20)
-    assert states(ledger)['slow'] == states(ledger)['late'] == 'done'
-    assert ledger.spent('slow') > 1  # seconds of both calls
-
-
-def test_failed_stage_is_begun_again_after_a_change(sandbox):
-    ledger = schedule.Ledger(sandbox)
-    schedule.run(todo_of('a'), ledger, plan_for(dict(a=['false']), commit='1'), time.time() + 20)
-    assert not ledger.is_open('a', '1')
-    assert ledger.is_open('a', '2') and ledger.is_open('a', '1', again=True)
-
-
-def test_stage_that_was_left_running_is_looked_after(sandbox):
+def test_part_that_was_left_running_is_looked_after(sandbox):
     commands = dict(a=['sleep', '1.5'])
-    ledger = schedule.Ledger(sandbox)
-    schedule.run(todo_of('a'), ledger, plan_for(commands, later=60), time.time() + .5)
-    later = schedule.Ledger(sandbox)
+    ledger = budget.Ledger(sandbox)
+    budget.run(todo_of('a'), ledger, plan_for(commands, later=60), time.time() + .5)
+    later = budget.Ledger(sandbox)
     assert states(later) == dict(a='running') and not later.is_open('a', '')
-    schedule.run({}, later, plan_for({}), time.time() + 20)
+    budget.run({}, later, plan_for(commands), time.time() + 20)
     assert states(later) == dict(a='done')
 
 
-def test_stage_killed_from_outside_counts_as_stopped(sandbox):
-    ledger = schedule.Ledger(sandbox)
+def test_part_killed_from_outside_counts_as_stopped(sandbox):
+    ledger = budget.Ledger(sandbox)
     ledger.begin('a', ['sleep', '60'], os.environ, '')
-    os.killpg(ledger.stages['a']['pid'], signal.SIGKILL)
-    schedule.run({}, ledger, plan_for({}), time.time() + 20)
+    os.killpg(ledger.parts['a']['pid'], signal.SIGKILL)
+    budget.run({}, ledger, plan_for(dict(a=[])), time.time() + 20)
     assert states(ledger) == dict(a='stopped') and ledger.is_open('a', '')
 
 
@@ -155,50 +122,62 @@ print('{name} is done')
 @pytest.fixture
 def go(sandbox):
     "Runs `go` of a bundle of two scripts: a short one, and a long one that continues where it was"
+    for name in ('dcgan', 'nbs/lib/gan'):
+        shutil.copytree(root/name, sandbox/name)
+    shutil.copy(root/'settings.ini', sandbox)
     bundle = shutil.copytree(root/'bundle', sandbox/'.gpu')
     for name, seconds in dict(short=1, long=40).items():
         source = script.format(folder=str(sandbox), name=name, seconds=seconds)
-        (bundle/f'{name}.py').write_text(source)
-    with open(bundle/'stages.py', 'a') as f:
-        f.write("\nstages = dict(short=Stage('short.py', 1), long=Stage('long.py', 5))\n")
-    env = os.environ | dict(DCGAN_KEEP=str(sandbox/'keep'), OUT=str(sandbox/'out'))
-    command = [sys.executable, str(bundle/'go'), '--scale', 'smoke']
+        (sandbox/f'{name}.py').write_text(source)
+    with open(sandbox/'dcgan/tools/budget.py', 'a') as f:
+        f.write("\nparts.clear()\n"
+                "parts.update(short=Part('short.py', 1), long=Part('long.py', 5))\n")
+    env = os.environ | dict(DCGAN_KEEP=str(sandbox/'keep'), OUT=str(sandbox/'out'),
+                            DCGAN_COMMIT='0123456789ab')
+    shutil.copy(bundle/'run', sandbox)
+    command = [str(sandbox/'run'), '--scale', 'smoke', '--lanes', '3']
 
     def go(*args):
-        return subprocess.Popen([*command, *map(str, args)], env=env, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return subprocess.Popen([*command, *map(str, args)], text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, env=env | dict(PYTHON=sys.executable))
     return go
 
 
+state = 'keep/runs/smoke/parts/smoke/state.json'
+
+
 def statuses(sandbox):
-    entries = json.loads((sandbox/'keep/state.json').read_text())
+    entries = json.loads((sandbox/state).read_text()) if (sandbox/state).exists() else {}
     return {name: entry['status'] for name, entry in entries.items()}
 
 
 def test_command_stops_in_time_and_goes_on(sandbox, go):
     began = time.time()
-    said = go('--seconds', 28).communicate(timeout=60)[0]  # 20 of them are for the end
-    assert time.time() - began < 28
+    said = go('--minutes', 1).communicate(timeout=90)[0]  # 20 of 60 seconds are for the end
+    assert time.time() - began < 62
     assert statuses(sandbox) == dict(short='done', long='stopped'), said
     assert 0 < int((sandbox/'long_steps').read_text()) < 400
     (sandbox/'long_steps').write_text('398')
-    said = go('--seconds', 60).communicate(timeout=60)[0]
+    said = go('--minutes', 2).communicate(timeout=120)[0]
     assert statuses(sandbox) == dict(short='done', long='done'), said
-    assert 'to do: long' in said and (sandbox/'long_steps').read_text() == '400'
+    assert 'long begins' in said and 'short begins' not in said
+    assert (sandbox/'long_steps').read_text() == '400'
     with tarfile.open(sandbox/'out/results.tgz') as tar:
-        log = tar.extractfile('logs/long.log').read().decode()
+        log = tar.extractfile('runs/smoke/parts/smoke/logs/long.log').read().decode()
     assert 'long is done' in log
 
 
 def test_command_killed_in_the_middle_is_gone_on_with(sandbox, go):
-    process = go('--seconds', 60)
+    process = go('--minutes', 2)
     while not (sandbox/'long_steps').exists():
         time.sleep(.1)
+    for child in psutil.Process(process.pid).children():
+        child.kill()  # dcgan-figures, which looked after the parts
     process.kill()
     process.communicate()
     assert statuses(sandbox)['long'] == 'running'
     (sandbox/'hurry').touch()
-    said = go('--seconds', 60).communicate(timeout=60)[0]  # looks after what still runs
+    said = go('--minutes', 2).communicate(timeout=120)[0]  # looks after what still runs
     assert statuses(sandbox) == dict(short='done', long='done'), said
 
 
@@ -209,16 +188,15 @@ def test_sets_of_the_store_travel(store):
     (bundle/'data/sets').write_text('streets')
     (keep/'store').mkdir(parents=True)
     there = install.Store(bundle, keep)
-    assert there.lacks(['streets', 'handwritten']) == ['handwritten']
     there.wait(time.time() + 30)
-    assert there.ready(['streets']) and contents(keep/'store/streets') == contents(store/'streets')
+    assert there.has('streets') and contents(keep/'store/streets') == contents(store/'streets')
     with pytest.raises(SystemExit, match='pack: mnist is not in'):
         pack.pack_set(store, 'mnist', bundle/'data')
 
 
-def test_command_names_an_unknown_stage(go):
+def test_command_names_an_unknown_part(go):
     process = go('--parts', 'table9')
-    assert "go: unknown stage 'table9': one of short, long" in process.communicate()[0]
+    assert "dcgan-figures: unknown part 'table9': one of short, long" in process.communicate()[0]
     assert process.returncode == 1
 
 

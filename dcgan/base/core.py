@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['scales', 'devices', 'precisions', 'protocols', 'one_of', 'within', 'checkout', 'project_root', 'export_library',
            'data_root', 'runs_root', 'figures_root', 'name_in_errors', 'atomic_path', 'resolve_scale', 'by_scale',
-           'seed_of', 'generator', 'be_deterministic', 'seed_everything', 'pick_device', 'pick_precision', 'commit',
-           'versions', 'device_name', 'Run', 'protocol', 'hash_of']
+           'seed_of', 'generator', 'be_deterministic', 'seed_everything', 'pick_device', 'pick_precision', 'double',
+           'noise_like', 'commit', 'versions', 'device_name', 'Run', 'protocol', 'hash_of']
 
 # %% ../../nbs/lib/base/core.ipynb #c367841f
 import ast
@@ -137,16 +137,22 @@ def atomic_path(path, # file to be written
         temporary.unlink(missing_ok=True)
 
 # %% ../../nbs/lib/base/core.ipynb #cebc20f0
+def _carries_paper(): # a GPU with bf16 and 40 GB?
+    if not torch.cuda.is_available():
+        return False
+    gpu = torch.cuda.get_device_properties(0)
+    return gpu.major >= 8 and gpu.total_memory > 39e9
+
 scales = ['auto', 'smoke', 'laptop', 'overnight', 'paper'] # from the smallest
 
 def resolve_scale(scale:str='auto', # one of `scales`
                  )->str: # smoke, laptop, overnight or paper
-    "The scale that `auto` means here: smoke under `nbdev_test`, paper with CUDA, else laptop"
+    "The scale that `auto` means here: smoke under `nbdev_test`, paper on a large GPU, else laptop"
     if one_of(scale, scales, 'scale') != 'auto':
         return scale
     if os.environ.get('IN_TEST'):
         return 'smoke'
-    return 'paper' if torch.cuda.is_available() else 'laptop'
+    return 'paper' if _carries_paper() else 'laptop'
 
 # %% ../../nbs/lib/base/core.ipynb #f1425772
 def by_scale(value, # a parameter as given; None means "what the scale says"
@@ -183,18 +189,26 @@ def seed_everything(seed:int): # any integer
     be_deterministic()
 
 # %% ../../nbs/lib/base/core.ipynb #47a8d6ad
-devices = ['auto', 'cpu', 'cuda']
+devices = ['auto', 'cpu', 'cuda', 'xpu', 'mps']
 
-def pick_device(device:str='auto', # auto, cpu or cuda
+def _present(): # the type of the accelerator that torch sees here
+    if torch.cuda.is_available():
+        return 'cuda'
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found.type if found is not None and found.type in devices else 'cpu'
+
+def pick_device(device:str='auto', # auto, cpu, cuda, xpu (Intel) or mps (Apple)
                )->torch.device: # under torchrun, each process gets its own GPU
-    "The device to compute on: CUDA where it is present"
-    one_of(device, devices, 'device')
-    if device == 'cuda' and not torch.cuda.is_available():
-        raise ValueError("device is 'cuda', but torch sees no GPU: "
-                         "use 'auto' or 'cpu', or install a CUDA build of torch")
-    if device == 'cpu' or not torch.cuda.is_available():
+    "The device to compute on: a GPU where one is present"
+    if one_of(device, devices, 'device') == 'cpu':
         return torch.device('cpu')
-    return torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)))
+    present = _present()
+    if device not in ('auto', present):
+        raise ValueError(f"device is {device!r}, but torch sees no such GPU: use 'auto' or 'cpu', "
+                         'or install a build of torch for it')
+    if present in ('cpu', 'mps'):
+        return torch.device(present)
+    return torch.device(present, int(os.environ.get('LOCAL_RANK', 0)))
 
 # %% ../../nbs/lib/base/core.ipynb #e961a72f
 def _cpu_info(): # what Linux says of the processor; elsewhere nothing
@@ -204,18 +218,42 @@ def _cpu_info(): # what Linux says of the processor; elsewhere nothing
 def _fast_bf16(device):
     if device.type == 'cuda':
         return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != 'cpu':
+        return device.type == 'xpu'
     return any(flag in _cpu_info() for flag in ('avx512_bf16', 'amx_bf16'))
 
 # %% ../../nbs/lib/base/core.ipynb #9fd3a32c
-precisions = ['auto', 'fp32', 'bf16']
+precisions = ['auto', 'fp32', 'bf16', 'fp16']
 
-def pick_precision(precision:str='auto', # auto, fp32 or bf16
+def _fast_fp16_only(device): # Volta and Turing
+    return device.type == 'cuda' and torch.cuda.get_device_capability(device)[0] == 7
+
+def pick_precision(precision:str='auto', # auto, fp32, bf16 or fp16
                    device=torch.device('cpu'), # a torch device
-                  )->torch.dtype: # torch.bfloat16 or torch.float32
+                   scaled:bool=False, # are gradients scaled, so that auto may be fp16?
+                  )->torch.dtype:
     "The type of matrix products: bf16 where the device has instructions for it"
-    one_of(precision, precisions, 'precision')
-    fast = precision == 'bf16' or precision == 'auto' and _fast_bf16(device)
-    return torch.bfloat16 if fast else torch.float32
+    if one_of(precision, precisions, 'precision') == 'auto':
+        precision = 'bf16' if _fast_bf16(device) else 'fp32'
+        if scaled and precision == 'fp32' and _fast_fp16_only(device):
+            precision = 'fp16'
+    return dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)[precision]
+
+# %% ../../nbs/lib/base/core.ipynb #a33caf88
+def double(x:torch.Tensor # any shape
+          )->torch.Tensor: # float64, on the CPU where x's device may lack it
+    "A tensor in 64 bits"
+    return (x.cpu() if x.device.type in ('mps', 'xpu') else x).double()
+
+def noise_like(x:torch.Tensor, # any shape
+               g:torch.Generator, # source of the numbers, on the CPU
+              )->torch.Tensor: # N(0, 1) of that shape, drawn on x's device
+    "Noise from a generator of the CPU, which only seeds one of the device where there is a GPU"
+    if x.device.type not in ('cpu', 'meta'):
+        seed = int(torch.randint(2**62, (), generator=g))
+        g = torch.Generator(x.device).manual_seed(seed)
+        return torch.randn(x.shape, generator=g, device=x.device)
+    return torch.randn(x.shape, generator=g).to(x.device)
 
 # %% ../../nbs/lib/base/core.ipynb #0cdc71bb
 def _git(*args): # None where git fails
@@ -228,7 +266,9 @@ def _git(*args): # None where git fails
 
 # %% ../../nbs/lib/base/core.ipynb #13611a8d
 def commit()->str: # such as '3f2a91c0b7d4+', '+' when tracked sources differ; 'unknown' outside git
-    "The commit of this code; another repository that holds an installed copy does not count"
+    "The commit of this code: `$DCGAN_COMMIT`, else that of the checkout that this copy belongs to"
+    if os.environ.get('DCGAN_COMMIT'): # of a tree that travels without .git
+        return os.environ['DCGAN_COMMIT']
     if _git('ls-files', '--error-unmatch', 'base/core.py') is None:
         return 'unknown'
     head = _git('rev-parse', '--short=12', 'HEAD')
@@ -244,11 +284,13 @@ def versions()->dict: # package → version
 
 # %% ../../nbs/lib/base/core.ipynb #bb819024
 @functools.cache
-def device_name(device:str='cpu', # 'cpu' or 'cuda'
+def device_name(device:str='cpu', # the type of a device
                )->str: # such as 'AMD EPYC, 2 threads'
     "The device in words"
-    if device.startswith('cuda'):
-        return torch.cuda.get_device_name()
+    if device.startswith(('cuda', 'xpu')):
+        return torch.get_device_module(device).get_device_name()
+    if device == 'mps':
+        return f'GPU of {platform.machine()}'
     named = re.search(r'(?m)^model name\s*: *(.+)$', _cpu_info())
     name = named[1] if named else platform.processor() or platform.machine()
     n = torch.get_num_threads()

@@ -101,8 +101,8 @@ def fits(n_bytes:int, # size of the set
          share:float=.5, # part of the free memory that it may take
         )->bool:
     "Whether that much fits into the free memory of a device"
-    if device.type == 'cuda':
-        return n_bytes <= share * torch.cuda.mem_get_info(device)[0]
+    if device.type in ('cuda', 'xpu'):
+        return n_bytes <= share * torch.get_device_module(device).mem_get_info(device)[0]
     return n_bytes * int(os.environ.get('LOCAL_WORLD_SIZE', 1)) <= share * free_memory()
 
 # %% ../../nbs/lib/data/feed.ipynb #fa2e14c1
@@ -142,7 +142,8 @@ class Feed:
 def _read(self:Feed, i): # images by index, not yet on the device where they are streamed
     if self.resident:
         return self.x.index_select(0, i.to(self.device))
-    return self.images[i].pin_memory() if self.device.type == 'cuda' else self.images[i]
+    x = self.images[i]
+    return x.pin_memory() if self.device.type in ('cuda', 'xpu') else x
 
 @patch
 def get(self:Feed,

@@ -20,6 +20,7 @@ from ..base.tables import table_row
 from ..data.store import ImageSet
 from ..gan.nets import Net
 from .intervals import mean_interval
+from .metrics import place_for
 from .probe import probe
 from .svm import fit_path
 from ..worlds.world import worlds
@@ -31,6 +32,7 @@ def right_answers(X:torch.Tensor, y:torch.Tensor, # N×F features and N labels t
                   device='cpu', # where to fit
                  )->np.ndarray: # M, bool
     "On which samples an SVM that was fitted to others is right"
+    device = place_for(X, device)
     svm = fit_path(X.to(device), torch.as_tensor(y).to(device), [C])[0]
     return (svm.predict(Xt.to(device)).cpu() == torch.as_tensor(yt)).numpy()
 
@@ -42,6 +44,7 @@ def choose_C(X:torch.Tensor, y:torch.Tensor, # N×F features and N labels, valid
              device='cpu', # where to fit
             ): # C, and its accuracy on the validation images, %
     "The C that is best on validation images"
+    device = place_for(X, device)
     some, valid = slice(min(n_rest, n_choice)), slice(n_rest, None)
     path = fit_path(X[some].to(device), y[some].to(device), Cs)
     found = [svm.score(X[valid].to(device), y[valid].to(device)) for svm in path]

@@ -18,7 +18,7 @@ from torchvision.transforms.functional import gaussian_blur
 from tqdm.auto import tqdm
 
 # %% ../../nbs/lib/measure/face_reader.ipynb #ab9e1b56
-from ..base.core import by_scale, generator, one_of, seed_of
+from ..base.core import by_scale, generator, noise_like, one_of, seed_of
 from ..data.feed import to_float, to_uint8
 from ..data.store import fingerprint
 from ..gan.checkpoints import kept
@@ -76,7 +76,7 @@ def roughen(x:torch.Tensor, # N×3×H×W in [-1, 1]
     "Images somewhat out of focus and noisy"
     sigma = .05 + blur * float(torch.rand((), generator=g))
     level = noise * torch.rand(len(x), 1, 1, 1, generator=g)
-    return gaussian_blur(x, 7, sigma) + (level * torch.randn(x.shape, generator=g)).to(x.device)
+    return gaussian_blur(x, 7, sigma) + level.to(x.device) * noise_like(x, g)
 
 # %% ../../nbs/lib/measure/face_reader.ipynb #b6794d2f
 def _batches(n, epochs, g): # indices of whole batches of 64

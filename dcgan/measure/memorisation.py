@@ -14,6 +14,7 @@ from scipy import stats
 from ..data.store import ImageSet
 from .features import pixels
 from .intervals import wilson
+from .metrics import place_for
 
 # %% ../../nbs/lib/measure/memorisation.ipynb #7b64ce8d
 def _share(copied, nearest_image, n_train, n_held_out): # and the ends of its interval
@@ -32,10 +33,10 @@ def _nearer(of_train, of_held_out): # and half of the width of its interval
 
 # %% ../../nbs/lib/measure/memorisation.ipynb #ebc3bca9
 def _nearest_pairs(X, images, f, block=2000): # of samples: distances, indices; of images: distances
-    parts = []
+    X, parts = X.to(place_for(X)), []
     for i in range(0, len(images), block):
-        D = torch.cdist(X, f(images[i:i + block])) # N×block
-        parts.append((*D.min(1), D.amin(0)))
+        D = torch.cdist(X, f(images[i:i + block]).to(X.device)) # N×block
+        parts.append([part.cpu() for part in (*D.min(1), D.amin(0))])
     distance, at, of_images = zip(*parts)
     distance, b = torch.stack(distance, 1).min(1)
     at = torch.stack(at, 1).gather(1, b[:, None])[:, 0]

@@ -70,8 +70,8 @@ def is_exact(product:Callable, # one of `products`
 # %% ../../nbs/lib/measure/neighbours.ipynb #e355b139
 def _seconds(f, device): # wall time of a call
     def wait():
-        if device.type == 'cuda':
-            torch.cuda.synchronize()
+        if device.type != 'cpu':
+            torch.accelerator.synchronize()
     wait()
     began = time.perf_counter()
     f()

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from ..base.core import generator
 from ..base.tables import table_row
 from ..data.store import ImageSet
+from ..gan.launch import places
 from .classifiers import classifier_error, fit_classifier
 from .intervals import mean_interval
 from .probe import labelled_draw, probe
@@ -29,8 +30,8 @@ def side_by_side(call:Callable, # of keyword arguments
                  jobs:dict, # name → keyword arguments, the longest job first
                  device:torch.device, # where `call` computes
                 )->dict: # name → what `call` returns
-    "Every job's result; on a CPU one process a thread works on them, each on one thread"
-    workers = min(len(jobs), torch.get_num_threads()) if device.type == 'cpu' else 1
+    "Every job's result; processes work on them side by side, each on one thread"
+    workers = min(len(jobs), places(device))
     if workers < 2:
         return {k: call(**job) for k, job in tqdm(jobs.items(), leave=False)}
     with parallel_config('loky', n_jobs=workers, inner_max_num_threads=1):

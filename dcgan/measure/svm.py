@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 
-from ..base.core import generator, within
+from ..base.core import double, generator, within
 
 # %% ../../nbs/lib/measure/svm.ipynb #6c1f1f31
 class Rows:
@@ -131,11 +131,11 @@ def gram(X:torch.Tensor, # n×F of any type
          block:int=1024, # features multiplied at a time
         )->torch.Tensor: # n×n, float64
     "The samples' inner products, at least as precise as sums in 32 bits"
-    K = torch.zeros(len(X), len(X), dtype=torch.double, device=X.device)
+    K = double(X.new_zeros(len(X), len(X), dtype=torch.float32))
     with torch.autocast(X.device.type, enabled=False):
         for x in X.split(block, 1):
             x = x if x.dtype == torch.double else x.float()
-            K += x @ x.T
+            K += double(x @ x.T)
     return K
 
 # %% ../../nbs/lib/measure/svm.ipynb #0af0c5f7
@@ -154,9 +154,9 @@ def factor(K:torch.Tensor, # n×n positive semidefinite, up to rounding errors
 def _condensed(X): # n×F → n×n with the same inner products; and from its weights to those of X
     L = factor(gram(X))
     def back(w): # (n+1)×k → (F+1)×k
-        v = torch.linalg.solve_triangular(L.T, w[:-1].double(), upper=True)
-        return torch.cat([X.T @ v.to(X.dtype), w[-1:]])
-    return L.to(X.dtype), back
+        v = torch.linalg.solve_triangular(L.T, double(w[:-1]), upper=True)
+        return torch.cat([X.T @ v.to(X.dtype).to(X.device), w[-1:]])
+    return L.to(X.dtype).to(X.device), back
 
 # %% ../../nbs/lib/measure/svm.ipynb #3507d2f8
 def targets(y:torch.Tensor, # n labels

@@ -26,7 +26,15 @@ from torchvision.transforms.functional import gaussian_blur
 from torchvision.utils import draw_bounding_boxes
 from tqdm.auto import tqdm
 
-from ..base.core import atomic_path, generator, one_of, pick_precision, seed_of, within
+from dcgan.base.core import (
+    atomic_path,
+    generator,
+    noise_like,
+    one_of,
+    pick_precision,
+    seed_of,
+    within,
+)
 from ..base.plots import draw_panels
 from ..data.feed import to_float
 from ..data.store import ImageSet
@@ -309,7 +317,7 @@ def soften(x:torch.Tensor, # N×C×H×W floats
     blurred, sigma, noise = torch.rand(3, generator=g).tolist()
     if blurred < 0.5:
         x = gaussian_blur(x, 5, 0.3 + sigma)
-    return x + 0.1 * noise * torch.randn(x.shape, generator=g).to(x.device)
+    return x + 0.1 * noise * noise_like(x, g)
 
 # %% ../../nbs/lib/measure/windows.ipynb #6ffa067c
 def _rooms_seed(seed):

@@ -39,7 +39,7 @@ def pictures(name:str, # of a set of the store, or a world
     if name not in worlds:
         most = by_scale(None, scale, smoke=256, laptop=None, paper=None)
         return _hold_out_first(load(name, 'train', 64, most), held_out)
-    n = by_scale(n, scale, smoke=256, laptop=20_000, overnight=100_000, paper=3_033_042)
+    n = by_scale(n, scale, smoke=256, laptop=20_000, overnight=100_000, paper=300_000)
     return load(name, 'train', 64, n, seed), load(name, 'test', 64, held_out, seed)
 
 def _hold_out_first(images, n): # at most a tenth of them

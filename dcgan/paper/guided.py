@@ -24,7 +24,7 @@ from scipy import stats
 from tqdm.auto import tqdm
 
 # %% ../../nbs/lib/paper/guided.ipynb #0461ca2c
-from ..base.core import generator, one_of, seed_of, within
+from ..base.core import double, generator, one_of, seed_of, within
 from ..base.tables import table_row
 from ..data.feed import to_float
 from ..data.store import ImageSet
@@ -118,7 +118,7 @@ class Strongest(NamedTuple):
 def _found(maps, first): # n×F×h×w, of images from the first on → 3×F×n: response, image, position
     value, at = maps.flatten(2).max(2) # n×F both
     number = torch.arange(first, first + len(maps), device=maps.device)[:, None].expand_as(at)
-    return torch.stack([value.double(), number.double(), at.double()]).mT
+    return torch.stack([double(t) for t in (value, number, at)]).mT
 
 def _best(found, k): # 3×F×n of response, image and position → 3×F×k of the largest responses
     return found.gather(2, found[0].topk(min(k, found.shape[2])).indices.expand(3, -1, -1))
@@ -192,7 +192,7 @@ def enrichment(energy:torch.Tensor, # N×H×W, not negative
                masks:torch.Tensor, # N×P×H×W in [0, 1]
               )->torch.Tensor: # N×P; NaN where there is no box or no energy
     "Energy in a box, as a multiple of what its area would give"
-    energy, masks = energy.double(), masks.double()
+    energy, masks = double(energy), double(masks)
     area, total = masks.mean((2, 3)), energy.sum((1, 2))[:, None]
     share = torch.einsum('nhw,nphw->np', energy, masks) / total
     return (share / area).where((area > 0) & (total > 0), torch.nan)
@@ -204,7 +204,7 @@ def map_energy(D:Net, # a discriminator with frozen statistics
               )->Callable: # (images N×C×H×W, N features, N×2 positions) → N×H×W
     "The energy of the maps of a network, over colours"
     def energy(x, feature, position):
-        return guided_gradients(D, x, layer, feature, rule).double().square().sum(1)
+        return double(guided_gradients(D, x, layer, feature, rule)).square().sum(1)
     return energy
 
 def edge_energy(x:torch.Tensor, # N×C×H×W images
@@ -212,7 +212,7 @@ def edge_energy(x:torch.Tensor, # N×C×H×W images
                )->torch.Tensor: # N×H×W
     "The energy of an image's edges, over colours"
     down, across = torch.gradient(x, dim=(2, 3))
-    return down.double().square().sum(1) + across.double().square().sum(1)
+    return double(down).square().sum(1) + double(across).square().sum(1)
 
 # %% ../../nbs/lib/paper/guided.ipynb #2493581a
 def n_paths(D:Net, # a discriminator whose layers up to this one are convolutions
@@ -234,7 +234,8 @@ def edges_in_view(D:Net, # as of `n_paths`
     paths = n_paths(D, layer)
     def energy(x, feature, position):
         row, column = position.cpu().unbind(1)
-        return edge_energy(x) * paths[row, column].to(x.device)
+        edges = edge_energy(x)
+        return edges * paths[row, column].to(edges.device)
     return energy
 
 # %% ../../nbs/lib/paper/guided.ipynb #c59593a4

@@ -4,36 +4,43 @@
 
 # %% auto #0
 __all__ = ['ledgers', 'minutes', 'nbs_root', 'path_of', 'code_cells', 'code_of', 'keeps_results', 'notebooks', 'imported',
-           'modules', 'listing', 'provenances', 'results_of', 'state', 'kept_notebook', 'is_up_to_date', 'execute',
-           'forecast', 'why', 'run_one', 'run_all', 'read_parameters', 'kept_parameters', 'jobs_of', 'command_line',
-           'figures_cli']
+           'modules', 'listing', 'provenances', 'results_of', 'sources_of', 'state', 'kept_notebook', 'is_up_to_date',
+           'execute', 'forecast', 'why', 'run_one', 'run_all', 'read_parameters', 'kept_parameters', 'jobs_of',
+           'add_budget', 'parameters_of', 'command_of', 'environment_of', 'lacks', 'part_state', 'seconds_of',
+           'part_row', 'plan_of', 'figures_in_time', 'command_line', 'figures_cli']
 
 # %% ../../nbs/lib/tools/figures.ipynb #c20db0bc
 import argparse
 import ast
-import hashlib
 import json
 import math
 import os
 import re
+import signal
+import sys
 from pathlib import Path
 
 import nbformat
 import papermill
+import psutil
 import yaml
 from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
 from dcgan.base.core import (
     atomic_path,
+    commit,
     data_root,
     figures_root,
     one_of,
+    pick_device,
     project_root,
     resolve_scale,
     runs_root,
     scales,
 )
+from ..gan.checkpoints import digest
+from .budget import Ledger, Plan, chosen, parts, run
 from .kept import slim
 
 # %% ../../nbs/lib/tools/figures.ipynb #403273d0
@@ -116,19 +123,24 @@ def results_of(notebook:str, # such as '05_svhn'
     "The provenance of what a notebook has kept"
     return {k: v for k, v in provenances(scale).items() if v.get('notebook') == notebook}
 
+# %% ../../nbs/lib/tools/figures.ipynb #b7161057
+def sources_of(notebook:str # such as '05_svhn'
+              )->tuple: # of a notebook: its code, and that of the modules it depends on
+    "The sources of a notebook's results"
+    code = code_of(path_of(notebook))
+    return code, [(project_root()/f'dcgan/{m}.py').read_text() for m in sorted(modules(code))]
+
 # %% ../../nbs/lib/tools/figures.ipynb #f95789d1
 def state(notebook:str, # such as '05_svhn'
           parameters:dict, # as given to papermill
          )->str: # 16 hexadecimal digits
     "What a notebook's results depend on: sources, parameters and data, hashed"
-    code, others = code_of(path_of(notebook)), []
-    sources = [(project_root()/f'dcgan/{m}.py').read_text() for m in sorted(modules(code))]
+    (code, sources), others = sources_of(notebook), []
     data = listing(data_root(), '*/dataset.json'), listing(os.environ.get('DCGAN_WEIGHTS'), '*/*')
     if notebook in ledgers:
         kept = [provenances(s) for s in scales[1:]]
         others = [{k: v for k, v in p.items() if v.get('notebook') != notebook} for p in kept]
-    parts = [code, sources, parameters, data, others]
-    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+    return digest([code, sources, parameters, data, others])
 
 # %% ../../nbs/lib/tools/figures.ipynb #1d955d9f
 def kept_notebook(notebook:str, # such as '05_svhn'
@@ -250,6 +262,128 @@ def jobs_of(names:list, # of notebooks
     asked = {n: (kept_parameters(n, scale) if kept else {}) | given for n in names}
     return {n: {k: v for k, v in asked[n].items() if k in known[n]} for n in names}
 
+# %% ../../nbs/lib/tools/figures.ipynb #c1edd837
+def add_budget(group): # of an `ArgumentParser`
+    "What `dcgan-figures` takes for a run under a time budget"
+    add = group.add_argument
+    add('--minutes', type=float, help='run parts of the notebooks in order of value, as many as '
+                                      'fit; the next call goes on')
+    add('--parts', default='', help=f"some of {', '.join(parts)}")
+    add('--lanes', type=int, help='parts side by side: 3 on a GPU, else 1')
+    add('--leave', type=float, default=0., metavar='MINUTES',
+        help='leave parts running for a later call of so many minutes')
+
+def parameters_of(part, # a `Part`
+                  scale:str, # of the call
+                 )->dict: # for the notebook's parameters cell
+    "A part's parameters; its numbers are those of `paper`"
+    own = {k: v for k, v in part.parameters.items() if scale == 'paper' or isinstance(v, str)}
+    return dict(scale=scale) | own
+
+# %% ../../nbs/lib/tools/figures.ipynb #0361beec
+def command_of(part, # a `Part`
+               scale:str, # of the call
+              )->list: # a program and its arguments
+    "How a part is run"
+    if part.runs.endswith('.py'):
+        return [sys.executable, str(project_root()/part.runs)]
+    given = parameters_of(part, scale)
+    call = 'from dcgan.tools.figures import figures_cli; figures_cli()'
+    return [sys.executable, '-c', call, part.runs, '--scale', given.pop('scale'),
+            '-y', json.dumps(given)]
+
+def environment_of(part, # a `Part`
+                   scale:str, # of the call
+                   lanes:int, # parts side by side
+                  )->dict:
+    "The environment of a part; one at another scale than the call's keeps its trainings apart"
+    own = dict(IN_TEST='1', # notebooks side by side must not export the library
+               OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // lanes)), PYTHONUNBUFFERED='1')
+    if parameters_of(part, scale)['scale'] != scale:
+        own |= dict(DCGAN_RUNS=str(runs_root()/'proofs'))
+    return os.environ | own
+
+# %% ../../nbs/lib/tools/figures.ipynb #79595b4e
+def lacks(part # a `Part`
+         )->list: # names
+    "The data sets that a part needs and the store lacks"
+    return [n for n in part.data if not (data_root()/n/'dataset.json').exists()]
+
+def part_state(part, # a `Part`
+               scale:str, # of the call
+              )->str:
+    "What the results of a part depend on: as `state`, but no data set that it does not name"
+    if part.runs.endswith('.py'):
+        return commit()
+    data = [listing(data_root()/n, 'dataset.json') for n in part.data]
+    return digest([*sources_of(part.runs), parameters_of(part, scale), data])
+
+def seconds_of(part, # a `Part`
+               scale:str, # of the call
+              )->float: # 0 where nobody has measured it
+    "How long a part takes"
+    at = parameters_of(part, scale)['scale']
+    if scale == 'paper':
+        return part.seconds
+    return 60. * minutes.get(at, {}).get(part.runs, 0)
+
+# %% ../../nbs/lib/tools/figures.ipynb #22027f73
+def part_row(name:str, part, # of `parts`
+             ledger:Ledger, plan:Plan)->str:
+    "A line of the report: a part's name, status, seconds, and what it takes or lacks"
+    status, log = ledger.status(name), Path(f'{ledger.log(name)}.log')
+    if status == 'done':
+        said = ''
+    elif status == 'failed':
+        lines = log.read_text(errors='replace').split('\n') if log.exists() else []
+        said = next((line.strip()[:120] for line in reversed(lines) if line.strip()), '')
+    elif lacking := lacks(part):
+        said = f"needs {', '.join(lacking)}: dcgan-prepare {lacking[0]}"
+    else:
+        left = plan.expected(name, ledger)
+        said = f'about {left / 60:.1f} minutes more' if left else ''
+    return f'{name:15s} {status:10s} {ledger.spent(name):5.0f} s  {said}'.rstrip()
+
+# %% ../../nbs/lib/tools/figures.ipynb #5e47e39d
+def plan_of(todo:dict, # name → `Part`
+            ledger:Ledger,
+            scale:str, # smoke, laptop, overnight or paper
+            lanes:int=None, # parts side by side
+            leave:float=0., # minutes of a later call
+           )->Plan:
+    "How parts are run here"
+    lanes = lanes or (3 if pick_device().type == 'cuda' else 1)
+    def begin(name):
+        print(f'{name} begins', flush=True)
+        alone = todo[name].lanes >= lanes
+        env = environment_of(todo[name], scale, 1 if alone else lanes)
+        return command_of(todo[name], scale), env
+    def after(name):
+        print(f'{name}: {ledger.status(name)} after {ledger.spent(name):.0f} s', flush=True)
+    def of(f): return lambda name: f(todo[name], scale)
+    return Plan(begin, parts, lambda name: lacks(todo[name]), of(seconds_of), of(part_state), after,
+                lanes, 60 * leave)
+
+# %% ../../nbs/lib/tools/figures.ipynb #7f0e5c3f
+def figures_in_time(a): # arguments of `command_line`
+    "Run parts of the notebooks until the minutes are over, and say what is missing"
+    began = psutil.Process().create_time() # imports take seconds too
+    until = began + 60 * a.minutes - 8 # seconds that the parts have to stop in
+    try:
+        scale, todo = resolve_scale(a.scale), chosen(a.parts)
+    except ValueError as e:
+        raise SystemExit(f'dcgan-figures: {e}') from None
+    ledger = Ledger(runs_root()/'parts'/scale)
+    plan = plan_of(todo, ledger, scale, a.lanes, a.leave)
+    again = {n: p for n, p in todo.items() if ledger.is_open(n, plan.state(n), a.again)}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        run(again, ledger, plan, until)
+    finally:
+        if not a.leave:
+            ledger.stop()
+        print('\n'.join(part_row(n, p, ledger, plan) for n, p in todo.items()), flush=True)
+
 # %% ../../nbs/lib/tools/figures.ipynb #0abf898e
 def command_line()->argparse.ArgumentParser:
     "What `dcgan-figures` takes"
@@ -259,19 +393,22 @@ def command_line()->argparse.ArgumentParser:
     add = parser.add_argument
     add('notebooks', nargs='*', metavar='NOTEBOOK',
         help='such as 05_svhn; all where none is given')
-    add('--scale', default='auto', help='smoke, laptop, overnight or paper; auto: paper where '
-                                        'CUDA is present, else laptop')
+    add('--scale', default='auto', help='smoke, laptop, overnight or paper; auto: paper on a '
+                                        'GPU with bf16 and 40 GB, else laptop')
     add('-p', nargs=2, action='append', metavar=('NAME', 'VALUE'),
         help='a parameter, for the notebooks that have it')
     add('-y', metavar='YAML', help="parameters, such as 'sizes: [26, 52]'")
     add('--kept', action='store_true', help='with the parameters of the results in figures/')
     add('--again', action='store_true', help='also what is up to date')
+    add_budget(parser.add_argument_group('under a time budget'))
     return parser
 
 # %% ../../nbs/lib/tools/figures.ipynb #29367cef
 def figures_cli():
     "Run the notebooks that make the tables and figures, in order; exits with what failed"
     a = command_line().parse_args()
+    if a.minutes:
+        return figures_in_time(a)
     try:
         names = [one_of(n, notebooks(), 'notebook') for n in a.notebooks or notebooks()]
         scale = resolve_scale(a.scale)

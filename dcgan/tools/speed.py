@@ -52,8 +52,8 @@ from ..gan.trainer import Recipe, Trainer
 # %% ../../nbs/lib/tools/speed.ipynb #282c2fd5
 def settle(device:torch.device): # where the work is done
     "Wait until the device has done all that it was asked for"
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
+    if device.type != 'cpu':
+        torch.accelerator.synchronize()
 
 def _seconds_of_a_piece(name, start, device): # one turn of a system
     pieces = start()
