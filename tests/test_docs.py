@@ -266,8 +266,8 @@ def test_paper_notebooks_fold_their_code_and_say_how_to_run_them(browser, addres
     assert (site / page.get_attribute('.run a[download]', 'href')).is_file()
     result = "document.querySelector('article :is(table, img)').getBoundingClientRect().top"
     assert page.evaluate(result) < 500
-    names = "e => [...e.querySelectorAll('a.reference.internal')].map(a => a.getAttribute('href'))"
-    sidebar = page.eval_on_selector('.bd-links', names)
+    names = "all => all.map(a => a.getAttribute('href'))"
+    sidebar = page.eval_on_selector_all('.bd-links li.toctree-l1 > a', names)
     assert '10_mnist.html' in sidebar and 'trainer.html' not in sidebar
     assert page.query_selector('.left-prev') and page.query_selector('.right-next')
     page.goto(f'{address}00_one_sitting.html')
