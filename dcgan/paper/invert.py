@@ -64,13 +64,13 @@ def nearest_starts(G:nn.Module, # with frozen batch norm
     nearest = found.values[:, 0].square() / target[0].numel()
     return pool[found.indices.cpu()].to(target.device), nearest
 
-# %% ../../nbs/lib/paper/invert.ipynb #648bef38
+# %% ../../nbs/lib/paper/invert.ipynb #45ad0b3d
 def descend(G:nn.Module, # with frozen batch norm
             z:torch.Tensor, # N×z, where to start
             target:torch.Tensor, # N×C×H×W in [0, 1]
             perceptual:float, # weight λ of the features
             latent:str='uniform', # uniform or normal
-            steps:int=200, lr:float=.1, # updates, and Adam's rate at first
+            steps:int=300, lr:float=.2, # updates, and Adam's rate at first
             low:float=-1., # value of a black pixel of G
            )->tuple: # N×z, N pixel distances, N feature distances
     "Latent vectors after gradient descent"
@@ -107,12 +107,12 @@ def _best_ends(G, z, found, perceptual, starts, low): # of all descents; found: 
     pixels, features = (d.take_along_dim(best, 1)[:, 0].cpu() for d in (pixels, features))
     return SimpleNamespace(z=z.cpu(), images=images, pixels=255 * pixels.sqrt(), features=features)
 
-# %% ../../nbs/lib/paper/invert.ipynb #0d62b8d1
+# %% ../../nbs/lib/paper/invert.ipynb #60df153f
 def invert(G:nn.Module, # a generator without labels
            image:torch.Tensor, # C×H×W or N×C×H×W, uint8
            latent:str='uniform', # that G was trained with: uniform or normal
            starts:int=8, # descents for each image
-           steps:int=200, # of each
+           steps:int=300, # of each
            perceptual:float=.1, # weight λ of the features; 0: pixels only
            low:float=-1., # value of a black pixel of G
            seed:int=0, # of the starts
