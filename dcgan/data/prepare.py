@@ -28,7 +28,15 @@ from fastcore.script import call_parse
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from ..base.core import atomic_path, data_root, generator, one_of, resolve_scale, within
+from dcgan.base.core import (
+    atomic_path,
+    data_root,
+    generator,
+    name_in_errors,
+    one_of,
+    resolve_scale,
+    within,
+)
 from .download import downloads, prepare_download
 from .sources import fails_machine, reason, source_kinds
 from .store import describe_set, known, splits, stored, write_set
@@ -254,10 +262,11 @@ own_kind = dict(lsun_bedroom='lsun', face_photos='faces') # name → key of `sou
 # %% ../../nbs/lib/data/prepare.ipynb #c5739287
 @contextlib.contextmanager
 def _alone(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        with name_in_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
     except Timeout:
         print(f'{path.stem[1:]}: another process is preparing it, waiting')
         lock.acquire()
@@ -324,6 +333,7 @@ def prepare(name:str, # of `downloads` or `own_kind`, or a name for the set made
         there = (root/name).exists()
         if not there:
             _make(name, root, source, kind, size, **options)
+        shutil.rmtree(root/f'{name}.partial', ignore_errors=True) # if killed before it was gone
         print(_summary(root/name) + ('; it was there already and is left alone' if there else ''))
     return root/name
 
@@ -333,7 +343,7 @@ def prepare_cli(name:str, # mnist, svhn, cifar10, lsun_bedroom, face_photos, or 
                 source:str=None, # folder: of images, photos, LSUN's data bases, torchvision's files
                 kind:str=None, # folder (of images), faces (cut out of photos) or lsun
                 size:int=None, # side of the images, pixels; default 32, for faces and lsun 64
-                test_share:float=None, # part kept for testing, where the folder has no split; default .1
+                test_share:float=None, # part kept for testing, if the folder has no split; .1
                 root:str=None, # the store; default $DCGAN_DATA, else data/
                 workers:int=None, # processes; default one a processor
                 seed:int=None, # of the train/test split; default 0

@@ -108,7 +108,7 @@ def _around(names): # 'set/' where one folder holds all, each in a folder of its
     return top + _around([name.removeprefix(top) for name in names])
 
 # %% ../../nbs/lib/data/sources.ipynb #78858411
-def _labelled(names, split, below): # splits; functions of a name: its split, what is below its folder
+def _labelled(names, split, below): # splits; functions of a name: its split, and what is below
     direct = {}
     for name in names:
         direct.setdefault(split(name), []).append(below(name).count('/') == 1)

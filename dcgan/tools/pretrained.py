@@ -6,14 +6,13 @@
 __all__ = ['most_bytes', 'card_parts', 'weights_of', 'card_of', 'keep_weights', 'pretrained_names', 'load_pretrained']
 
 # %% ../../nbs/lib/tools/pretrained.ipynb #d17d80ad
-import json
 from dataclasses import asdict
 from types import SimpleNamespace
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from ..base.core import Run, figures_root, one_of
+from ..base.core import Run, figures_root, one_of, read_provenance
 from ..gan.nets import build
 from ..gan.trainer import Recipe
 
@@ -74,7 +73,7 @@ def load_pretrained(name:str, # one of `pretrained_names`
     "Networks that were trained and kept; a `ValueError` that lists what there is"
     folder = figures_root(scale)/'weights'
     one_of(name, pretrained_names(scale), 'network')
-    kept = json.loads((folder/f'{name}.json').read_text())
+    kept = read_provenance(folder/f'{name}.json')
     recipe = Recipe(**kept['recipe'])
     pair = build(recipe.family, recipe.width, recipe.seed, recipe.affine, recipe.latent)
     tensors, found = load_file(folder/f'{name}.safetensors'), {}
