@@ -13,10 +13,12 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import sys
+import tempfile
 import time
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 os.environ |= dict(IN_TEST='1', OMP_NUM_THREADS='1', MPLBACKEND='Agg')
@@ -114,6 +116,17 @@ def planned(cells, a):  # cell → mutants, at most `a.most` of all, drawn at ra
     return {i: [m for j, m in found if j == i and (j, m) in drawn] for i in range(len(cells))}
 
 
+@contextmanager
+def files_of_its_own():  # what a child writes into temporary folders must not reach the next one
+    here = tempfile.gettempdir()
+    shutil.copytree(here, f'{here}_before', symlinks=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(here)
+        os.rename(f'{here}_before', here)
+
+
 def campaign(path, a):  # how many were killed; how many there were
     from IPython.core.interactiveshell import InteractiveShell
     os.chdir(path.parent)
@@ -122,7 +135,9 @@ def campaign(path, a):  # how many were killed; how many there were
     for i, some in planned(cells, a).items():
         for line, before, after, source in some:
             n += 1
-            if killed(shell, [source, *cells[i + 1:]], a.seconds):
+            with files_of_its_own():
+                dies = killed(shell, [source, *cells[i + 1:]], a.seconds)
+            if dies:
                 dead += 1
             else:
                 where = f'{path.stem}, code cell {i}, line {line}'
@@ -141,6 +156,10 @@ if __name__ == '__main__':
     parser.add_argument('--only', nargs='+', default=[''], help='cells that hold such a text')
     parser.add_argument('--most', type=int, default=10**6, help='changes of each notebook')
     a = parser.parse_args()
+    home = tempfile.mkdtemp(prefix='mutants')
+    tempfile.tempdir = os.environ['DCGAN_RUNS'] = f'{home}/files'
+    os.mkdir(tempfile.tempdir)
     for path in [p.absolute() for p in a.notebooks]:
         dead, n = campaign(path, a)
         print(f'{path.stem}: {dead} of {n} killed', flush=True)
+    shutil.rmtree(home)
