@@ -13,6 +13,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -86,6 +87,7 @@ def killed(shell, sources, seconds):  # in a process of its own, up to the first
     pid = os.fork()
     if pid == 0:
         os.setpgid(0, 0)
+        sys.path.insert(0, f'{home}/library')
         with suppress(BaseException):
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                 good = passes(shell, sources)
@@ -107,6 +109,12 @@ def code_of(path):  # the sources of the cells that run
     cells = [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code']
     sources = [''.join(c['source']) for c in cells]
     return [s for s in sources if '#| eval: false' not in s and 'export_library()' not in s]
+
+
+def write_library(cells):  # with the change, for the processes that the notebook starts
+    name = re.search(r'#\| default_exp (\S+)', cells[0])[1].replace('.', '/')
+    exported = [c for c in cells if '#| export' in c]
+    Path(f'{home}/library/dcgan/{name}.py').write_text('\n\n'.join(exported))
 
 
 def planned(cells, a):  # cell → mutants, at most `a.most` of all, drawn at random
@@ -135,6 +143,8 @@ def campaign(path, a):  # how many were killed; how many there were
     for i, some in planned(cells, a).items():
         for line, before, after, source in some:
             n += 1
+            changed = f'#| export\n{source}'
+            write_library([*cells[:i], changed, *cells[i + 1:]])
             with files_of_its_own():
                 dies = killed(shell, [source, *cells[i + 1:]], a.seconds)
             if dies:
@@ -159,7 +169,9 @@ if __name__ == '__main__':
     home = tempfile.mkdtemp(prefix='mutants')
     tempfile.tempdir = os.environ['DCGAN_RUNS'] = f'{home}/files'
     os.mkdir(tempfile.tempdir)
+    shutil.copytree(Path(__file__).parents[1]/'dcgan', f'{home}/library/dcgan')
     for path in [p.absolute() for p in a.notebooks]:
         dead, n = campaign(path, a)
+        write_library(code_of(path))
         print(f'{path.stem}: {dead} of {n} killed', flush=True)
     shutil.rmtree(home)

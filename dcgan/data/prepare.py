@@ -262,11 +262,11 @@ own_kind = dict(lsun_bedroom='lsun', face_photos='faces') # name → key of `sou
 # %% ../../nbs/lib/data/prepare.ipynb #c5739287
 @contextlib.contextmanager
 def _alone(path):
+    with name_in_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        with name_in_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except Timeout:
         print(f'{path.stem[1:]}: another process is preparing it, waiting')
         lock.acquire()

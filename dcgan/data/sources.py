@@ -153,7 +153,11 @@ def _refuse_depth(image): # other than 8 and 16 bits
 def _in_8_bits(image):
     if not image.mode.startswith('I'):
         return image
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    values, clear = np.asarray(image), image.info.get('transparency')
+    grey = Image.fromarray((values >> 8).astype(np.uint8))
+    if clear is not None: # one value is transparent
+        grey.putalpha(Image.fromarray((values != clear).astype(np.uint8) * 255))
+    return grey
 
 def _upright(image):
     try:
