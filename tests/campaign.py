@@ -70,10 +70,10 @@ def position(folder):  # of a training, in (epoch, step); an error if its checkp
     return 0, 0
 
 
-def without_times(path):  # the bytes of a file, but for when and how fast it was made
+def without_times(path):  # the bytes of a file, but for when and at which commit it was made
     if path.suffix == '.safetensors' and 'runs' in path.parts:
         return [(k, v.numpy().tobytes()) for k, v in sorted(read_training(path)[0].items())]
-    return re.sub(rb'"(mtime_ns|seconds|images_per_second)": [\d.]+', b'', path.read_bytes())
+    return re.sub(rb'"(mtime_ns|seconds|commit)": [^,}]+', b'', path.read_bytes())
 
 
 def results(folder):  # path → what must be the same after any number of kills
