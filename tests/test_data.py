@@ -237,6 +237,8 @@ wrong = {
     'svhm': "unknown data set 'svhm': one of mnist, svhn, cifar10, lsun_bedroom, face_photos, "
             'or a name of your own with --source FOLDER',
     'svhn --size=64': 'svhn is downloaded as it is, so --size cannot be obeyed',
+    'svhn --test_share=.2 --seed=1':
+        'svhn is downloaded as it is, so --test_share and --seed cannot be obeyed',
     'face_photos': 'face_photos is made from files of yours: add --source FOLDER',
     'lsun_bedroom --source=photos':
         'photos must hold one category of LSUN, such as bedroom_train_lmdb',

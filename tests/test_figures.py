@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from dcgan.tools.figures import figures_cli
 from dcgan.tools.kept import picture_of
 
 root = Path(__file__).parents[1]
@@ -45,3 +46,13 @@ def test_killed_run_is_made_again_and_a_complete_one_is_kept(start, run, project
     assert (kept.parent / '../fig01.png').exists()
     assert str(project) not in kept.read_text() and not running.exists()
     assert 'nets: up to date' in run('dcgan-figures', scale='smoke').stdout
+
+
+def test_elsewhere_and_a_damaged_result_end_with_one_clear_line(error_of, sandbox, monkeypatch):
+    where = f'dcgan-figures: {sandbox / "nbs"} holds no notebooks'
+    assert error_of(figures_cli).startswith(where)
+    (sandbox / 'figures').mkdir()
+    (sandbox / 'figures' / 'table2.json').write_text('<<<<<<< HEAD')
+    monkeypatch.chdir(root)
+    error = error_of(figures_cli)
+    assert 'table2.json is damaged' in error and 'git checkout HEAD' in error

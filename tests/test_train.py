@@ -25,7 +25,7 @@ from torch.distributed.run import get_args_parser
 from dcgan.base.core import runs_root
 from dcgan.data.feed import Feed, to_float
 from dcgan.data.store import load
-from dcgan.gan.checkpoints import key_of, read_checkpoint
+from dcgan.gan.checkpoints import key_of, read_checkpoint, write_checkpoint
 from dcgan.gan.launch import train, train_cli
 from dcgan.gan.nets import build
 from dcgan.gan.objectives import bce, objectives
@@ -385,6 +385,42 @@ def test_damaged_checkpoint_on_the_command_line(run, store):
     assert done.returncode == 1 and done.stderr.count('\n') == 1
     assert done.stderr.startswith('dcgan-train: ') and 'move it away' in done.stderr
     assert path.stat().st_size == 5000
+
+
+# No room, no folder, another version
+
+
+def tiny_training(error_of):  # what the command line says
+    return error_of(train_cli, 'svhn32', **tiny, dataset='streets', device='cpu')
+
+
+def test_full_disk_names_the_file_and_the_remedy(error_of, store):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**19, hard))
+    try:
+        error = tiny_training(error_of)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error.startswith('dcgan-train: [Errno 27]') and '\n' not in error
+    assert 'make room there' in error and 'checkpoint.safetensors' in error
+    assert not [p for p in runs_root().rglob('*') if p.name.startswith('.')]
+    assert train(Recipe(**tiny), load('streets'), device='cpu').epoch == 1
+
+
+def test_file_in_the_place_of_a_folder(error_of, store):
+    runs_root().touch()
+    error = tiny_training(error_of)
+    assert 'a file is in the place of a folder' in error and str(runs_root()) in error
+
+
+def test_checkpoint_of_another_version(error_of, store):
+    path = train(Recipe(**tiny), load('streets'), device='cpu').folder/'checkpoint.safetensors'
+    tensors, record = read_checkpoint(path)
+    for changed in ({k: v for k, v in record.items() if k != 'made'},
+                    record | dict(recipe=record['recipe'] | dict(newer=1))):
+        write_checkpoint(path, tensors, changed)
+        error = tiny_training(error_of)
+        assert 'another version' in error and 'ove it away' in error and '\n' not in error
 
 
 # Wrong values

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['scales', 'devices', 'precisions', 'protocols', 'one_of', 'within', 'checkout', 'project_root', 'export_library',
-           'data_root', 'runs_root', 'figures_root', 'name_in_errors', 'atomic_path', 'resolve_scale', 'by_scale',
-           'seed_of', 'generator', 'be_deterministic', 'seed_everything', 'pick_device', 'pick_precision', 'double',
-           'noise_like', 'commit', 'versions', 'device_name', 'Run', 'protocol', 'hash_of']
+           'data_root', 'runs_root', 'figures_root', 'name_in_errors', 'sync', 'unfinished', 'atomic_path',
+           'resolve_scale', 'by_scale', 'seed_of', 'generator', 'be_deterministic', 'seed_everything', 'pick_device',
+           'pick_precision', 'double', 'noise_like', 'commit', 'versions', 'device_name', 'Run', 'protocol', 'hash_of',
+           'read_provenance']
 
 # %% ../../nbs/lib/base/core.ipynb #c367841f
 import ast
@@ -29,6 +30,7 @@ from pathlib import Path
 
 # %% ../../nbs/lib/base/core.ipynb #5a9432e5
 import numpy as np
+import psutil
 import torch
 from fastcore.basics import patch
 
@@ -108,16 +110,53 @@ def figures_root(scale:str='overnight', # a resolved scale
     return _root('DCGAN_FIGURES', 'figures')/('' if scale == 'overnight' else scale)
 
 # %% ../../nbs/lib/base/core.ipynb #6e95dc8a
+_room = 'make room there and run it again'
+_elsewhere = 'DCGAN_DATA, DCGAN_RUNS and DCGAN_FIGURES can name folders elsewhere'
+_remedies = {
+    'ENOSPC': _room, 'EDQUOT': _room, 'EFBIG': _room,
+    'EROFS': _elsewhere, 'EACCES': _elsewhere, 'EPERM': _elsewhere,
+    'ENOTDIR': 'a file is in the place of a folder: move it away',
+    'EEXIST': 'a file is in the place of a folder: move it away'}
+
+def _with_remedy(e): # what an `OSError` says, and what helps
+    said, remedy = f'{e.strerror or e}', _remedies.get(errno.errorcode.get(e.errno))
+    return f'{said} ({remedy})' if remedy and remedy not in said else said
+
 @contextlib.contextmanager
 def name_in_errors(path, # what is read or written in the block
                   ):
-    "An `OSError` of the block that names no file, such as that of a full disk, names `path`"
+    "An `OSError` of the block names a file, `path` where it names none, and what helps"
     try:
         yield
     except OSError as e:
-        if e.filename is not None:
-            raise
-        raise OSError(e.errno or errno.EIO, f'{e.strerror or e}', str(path)) from e
+        named = str(path if e.filename is None else e.filename)
+        raise OSError(e.errno or errno.EIO, _with_remedy(e), named) from e
+
+# %% ../../nbs/lib/base/core.ipynb #9a184ce5
+def sync(path # a file, or a folder whose entries changed
+        ):
+    "Wait until a file or a folder is on the disk, so that it outlives a loss of power"
+    if os.name == 'nt' and Path(path).is_dir():
+        return # Windows syncs no folders
+    handle = os.open(path, os.O_RDWR if os.name == 'nt' else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+# %% ../../nbs/lib/base/core.ipynb #95c8d8ae
+def unfinished(process:int # its number
+              )->str: # how the names of its unfinished files begin
+    "The mark of files that a process of this machine is writing"
+    return f'.{platform.node()}.{process}_'
+
+@functools.cache
+def _sweep(folder): # once a process: remove what killed processes left there
+    mark = re.compile(re.escape(unfinished(0)).replace('0_', r'(\d+)_'))
+    for path in folder.iterdir():
+        found = mark.match(path.name)
+        if found and not psutil.pid_exists(int(found[1])):
+            path.unlink(missing_ok=True)
 
 # %% ../../nbs/lib/base/core.ipynb #60864e04
 @contextlib.contextmanager
@@ -125,16 +164,17 @@ def atomic_path(path, # file to be written
                ): # yields the temporary sibling to write to
     "A temporary path that replaces `path` when the block ends well, and else disappears"
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{os.getpid()}_{path.name}')
-    try:
-        with name_in_errors(path):
+    temporary = path.with_name(f'{unfinished(os.getpid())}{path.name}')
+    with name_in_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        try:
             yield temporary
-            with open(temporary, 'rb+') as f:
-                os.fsync(f.fileno()) # else a crash may leave the name with an empty file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            sync(temporary) # else a crash may leave the name with an empty file
+            os.replace(temporary, path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 # %% ../../nbs/lib/base/core.ipynb #cebc20f0
 def _carries_paper(): # a GPU with bf16 and 40 GB?
@@ -438,6 +478,16 @@ def keep_files(self:Run,
     with atomic_path(folder/f'{name}.json') as p:
         p.write_text(json.dumps(kept, indent=1, default=str) + '\n')
     return folder/next(iter(files))
+
+# %% ../../nbs/lib/base/core.ipynb #37150d7e
+def read_provenance(path # of a JSON file in figures/
+                   )->dict:
+    "What a kept result tells of itself; a `ValueError` that names a damaged file"
+    try:
+        return {**json.loads(Path(path).read_text('utf-8'))}
+    except (ValueError, TypeError) as e:
+        raise ValueError(f'{path} is damaged ({e}): `git checkout HEAD -- {path}` brings the '
+                         'committed one back; else delete it and run its notebook again') from None
 
 # %% ../../nbs/lib/base/core.ipynb #c5bbdc1f
 def _show(path, caption):

@@ -28,7 +28,15 @@ from fastcore.script import call_parse
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from ..base.core import atomic_path, data_root, generator, one_of, resolve_scale, within
+from dcgan.base.core import (
+    atomic_path,
+    data_root,
+    generator,
+    name_in_errors,
+    one_of,
+    resolve_scale,
+    within,
+)
 from .download import downloads, prepare_download
 from .sources import fails_machine, reason, source_kinds
 from .store import describe_set, known, splits, stored, write_set
@@ -179,7 +187,8 @@ def _plan_chunks(partial, kind, source, size, test_share, seed, chunk): # the li
 def _gather(jobs, number_of): # what `write_set` takes; the chunks; number_of: name → label, or None
     chunks = [_Chunk(stem) for stem, *_ in jobs]
     kept = [name for chunk in chunks for name in chunk.record['kept']]
-    labels = np.array([number_of(name) for name in kept]) if number_of else None
+    numbers = [number_of(name) if number_of else None for name in kept]
+    labels = None if None in numbers else np.array(numbers)
     return ([c for c in chunks if len(c)], labels) if kept else None, chunks
 
 def _left_out(chunks): # the number of those too small; name → why it is left out
@@ -202,9 +211,9 @@ def _refuse_no_images(source, size, chunks): # where no image of the training sp
 def _classes(listing): # their names; name of an image → number of its class; None where none
     if not listing.class_of:
         return None, None
-    classes = sorted(set(map(listing.class_of, listing.names)))
+    classes = sorted(set(map(listing.class_of, listing.names)) - {None})
     numbers = {name: number for number, name in enumerate(classes)}
-    return classes, lambda name: numbers[listing.class_of(name)]
+    return classes, lambda name: numbers.get(listing.class_of(name))
 
 # %% ../../nbs/lib/data/prepare.ipynb #a0c46e03
 def _write_images(name, root, source, kind, size, listing, jobs):
@@ -253,7 +262,8 @@ own_kind = dict(lsun_bedroom='lsun', face_photos='faces') # name → key of `sou
 # %% ../../nbs/lib/data/prepare.ipynb #c5739287
 @contextlib.contextmanager
 def _alone(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with name_in_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -303,7 +313,8 @@ def _make(name, root, source, kind, size, **options):
     if name in downloads:
         return prepare_download(name, root, source)
     kind = kind or own_kind.get(name, 'folder')
-    return prepare_images(name, root, source, kind, size, **options)
+    given = {k: v for k, v in options.items() if v is not None}
+    return prepare_images(name, root, source, kind, size, **given)
 
 # %% ../../nbs/lib/data/prepare.ipynb #1b65334f
 def prepare(name:str, # of `downloads` or `own_kind`, or a name for the set made from `source`
@@ -311,17 +322,18 @@ def prepare(name:str, # of `downloads` or `own_kind`, or a name for the set made
             source=None, # a folder
             kind=None, # a key of `source_kinds`; None: as `own_kind` says, else folder
             size=None, # side of images, pixels; None: what the kind says
-            **options, # further ones of `prepare_images`
+            **options, # further ones of `prepare_images`; None for their defaults
            )->Path: # the set's folder
     "Put a set into the store unless it is there, and say so; a `ValueError` for impossible names"
     root = Path(root or data_root())
     _refuse_name(name, source)
     if name in downloads:
-        _refuse_options(name, kind=kind, size=size)
+        _refuse_options(name, kind=kind, size=size, **options)
     with _alone(root/f'.{name}.lock'):
         there = (root/name).exists()
         if not there:
             _make(name, root, source, kind, size, **options)
+        shutil.rmtree(root/f'{name}.partial', ignore_errors=True) # if killed before it was gone
         print(_summary(root/name) + ('; it was there already and is left alone' if there else ''))
     return root/name
 
@@ -331,10 +343,10 @@ def prepare_cli(name:str, # mnist, svhn, cifar10, lsun_bedroom, face_photos, or 
                 source:str=None, # folder: of images, photos, LSUN's data bases, torchvision's files
                 kind:str=None, # folder (of images), faces (cut out of photos) or lsun
                 size:int=None, # side of the images, pixels; default 32, for faces and lsun 64
-                test_share:float=.1, # part kept for testing, where the folder has no split
+                test_share:float=None, # part kept for testing, if the folder has no split; .1
                 root:str=None, # the store; default $DCGAN_DATA, else data/
                 workers:int=None, # processes; default one a processor
-                seed:int=0, # of the train/test split
+                seed:int=None, # of the train/test split; default 0
                ):
     "Fill the image store: by download, or from images, photos or data bases of your own"
     with contextlib.suppress(AttributeError): # of a terminal that has no ×

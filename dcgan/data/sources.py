@@ -33,7 +33,11 @@ class Listing:
     folders:dict = field(default_factory=dict) # folder → its split, where folders are splits
 
 # %% ../../nbs/lib/data/sources.ipynb #fca12957
-system_folders = ['__MACOSX', '@eaDir', '$RECYCLE.BIN', 'System Volume Information', 'lost+found']
+system_folders = ['__macosx', 'system volume information', 'lost+found', # in lower case
+                  '$recycle.bin', 'recycler', '#recycle', '@recycle', '#snapshot', '@eadir']
+
+def _is_system(name): # is a directory entry hidden, or of an operating system?
+    return name.startswith('.') or name.lower() in system_folders
 
 def _fault(entry): # why a directory entry is no file to read, or None
     if entry.is_file():
@@ -53,7 +57,7 @@ def _walk(folder, below='', above=()): # yields names, and why they cannot be re
         yield below, e.strerror
         return
     for entry in entries:
-        if entry.name.startswith('.') or entry.name in system_folders:
+        if _is_system(entry.name):
             continue
         if entry.is_dir():
             yield from _walk(entry.path, f'{below}{entry.name}/', (*above, here))
@@ -89,18 +93,26 @@ def _split_folders(names): # folder → train or test; empty where folders are n
     tops = sorted({name.split('/')[0] for name in names if '/' in name})
     train = [top for top in tops if top.lower() in train_names]
     test = [top for top in tops if top.lower() in test_names]
-    if len(train) != 1 or len(train) + len(test) < len(tops):
+    if len(train) != 1 or (len(tops) > 1 and not test):
         return {}
     test.sort(key=lambda top: test_names.index(top.lower()))
     return {train[0]: 'train'} | {top: 'test' for top in test[:1]}
 
-# %% ../../nbs/lib/data/sources.ipynb #78858411
-def _share(flags):
-    return sum(flags) / max(1, len(flags))
+# %% ../../nbs/lib/data/sources.ipynb #67f78858
+def _around(names): # 'set/' where one folder holds all, each in a folder of its own; else ''
+    tops = {name.split('/')[0] for name in names}
+    one = len(tops) == 1 and not _split_folders(names)
+    if not one or any(name.count('/') < 2 for name in names):
+        return ''
+    top = f'{tops.pop()}/'
+    return top + _around([name.removeprefix(top) for name in names])
 
-def _has_classes(names, split, below): # functions of a name: its split, what is below its folder
-    parts = [[below(name) for name in names if split(name) == s] for s in {*map(split, names)}]
-    return all(_share([name.count('/') == 1 for name in part]) > .5 for part in parts)
+# %% ../../nbs/lib/data/sources.ipynb #78858411
+def _labelled(names, split, below): # splits; functions of a name: its split, and what is below
+    direct = {}
+    for name in names:
+        direct.setdefault(split(name), []).append(below(name).count('/') == 1)
+    return {s for s, flags in direct.items() if sum(flags) > len(flags) / 2}
 
 # %% ../../nbs/lib/data/sources.ipynb #00b2000f
 def _keep(names, wanted, why, skipped): # the names that are wanted; the others go into `skipped`
@@ -112,18 +124,20 @@ def list_folder(source:Path # a folder of images
                )->Listing:
     "The images of a folder with the splits and classes that its subfolders are"
     names, skipped = _images_in(source)
-    folders = _split_folders(names)
+    outer = len(_around(names))
+    folders = _split_folders([name[outer:] for name in names])
     def split(name):
-        return folders.get(name.split('/')[0])
+        return folders.get(name[outer:].split('/')[0])
     def below(name):
-        return name.split('/', 1)[1] if folders else name
-    def class_folder(name):
-        return below(name).split('/')[0]
+        return name[outer:].split('/', 1)[1] if folders else name[outer:]
+    def class_folder(name): # None in a split without classes
+        return below(name).split('/')[0] if split(name) in labelled else None
+    def in_its_place(name):
+        return '/' in below(name) or split(name) not in labelled
     if folders:
         names = _keep(names, split, 'in no folder of a split that is used', skipped)
-    labelled = _has_classes(names, split, below)
-    if labelled:
-        names = _keep(names, lambda name: '/' in below(name), 'beside the class folders', skipped)
+    labelled = _labelled(names, split, below)
+    names = _keep(names, in_its_place, 'beside the class folders', skipped)
     return Listing(names, [file_stamp(source/name) for name in names], skipped,
                    split if 'test' in folders.values() else None,
                    class_folder if labelled else None, folders)
@@ -139,7 +153,11 @@ def _refuse_depth(image): # other than 8 and 16 bits
 def _in_8_bits(image):
     if not image.mode.startswith('I'):
         return image
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    values, clear = np.asarray(image), image.info.get('transparency')
+    grey = Image.fromarray((values >> 8).astype(np.uint8))
+    if clear is not None: # one value is transparent
+        grey.putalpha(Image.fromarray((values != clear).astype(np.uint8) * 255))
+    return grey
 
 def _upright(image):
     try:
@@ -178,9 +196,10 @@ def decode(file, # a path, or an open file
     return _fit(read_photo(file, 2 * size), size)
 
 # %% ../../nbs/lib/data/sources.ipynb #d2055c53
-_machine = [errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ENOSPC, errno.EMFILE, errno.ENFILE,
-            errno.ENOMEM, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.ETIMEDOUT, errno.ENOTCONN,
-            *[getattr(errno, name) for name in ('EDQUOT', 'ESTALE') if hasattr(errno, name)]]
+_failures = '''ENOENT ENOTDIR EIO ENOSPC EDQUOT EMFILE ENFILE ENOMEM ENOBUFS EAGAIN EBUSY ENODEV
+ENXIO EROFS ESTALE ETIMEDOUT ENOTCONN ECONNRESET ECONNABORTED ECONNREFUSED EHOSTDOWN EHOSTUNREACH
+ENETDOWN ENETUNREACH ENETRESET ENONET ENOLINK ECOMM EPIPE ESHUTDOWN EREMOTEIO ENOMEDIUM'''
+_machine = {getattr(errno, name) for name in _failures.split() if hasattr(errno, name)}
 
 def fails_machine(error:Exception # raised while an image was read
                  )->bool:

@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from numpy.lib import format as npy
 from torch.nn import functional as F
 
-from ..base.core import data_root, name_in_errors, one_of, seed_of, within
+from ..base.core import atomic_path, data_root, name_in_errors, one_of, seed_of, sync, within
 from ..worlds import digits, faces, objects, rooms  # noqa: F401
 from ..worlds.world import draw, worlds
 
@@ -175,7 +175,8 @@ splits = ['train', 'test']
 
 def _new_folder(path): # without what an earlier attempt left
     shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
+    with name_in_errors(path):
+        path.mkdir(parents=True)
     return path
 
 # %% ../../nbs/lib/data/store.ipynb #0cd145f6
@@ -193,10 +194,12 @@ def write_set(name:str, # the folder's name
     whole = _new_folder(folder.with_name(f'{name}.partial')/'whole')
     done = {s: _write_split(whole, s, *xy) for s, xy in zip(splits, (train, test)) if xy}
     described = json.dumps(dict(name=name, **done, note=note, **info), indent=1)
-    with name_in_errors(whole/'dataset.json'):
-        (whole/'dataset.json').write_text(described + '\n')
-    whole.rename(folder)
-    shutil.rmtree(whole.parent)
+    with atomic_path(whole/'dataset.json') as path:
+        path.write_text(described + '\n')
+    with name_in_errors(folder):
+        whole.rename(folder)
+        sync(folder.parent) # before the chunks go
+        shutil.rmtree(whole.parent)
     return folder
 
 # %% ../../nbs/lib/data/store.ipynb #c503e7e7

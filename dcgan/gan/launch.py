@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['as_computed', 'folder_of', 'train', 'is_done', 'train_or_note', 'places', 'train_all', 'Lost', 'process_group',
-           'where_it_goes_on', 'on_signals', 'saying_where', 'sized', 'train_cli']
+           'where_it_goes_on', 'on_signals', 'saying_where', 'sized', 'in_words', 'train_cli']
 
 # %% ../../nbs/lib/gan/launch.ipynb #cbe0a82c
 import contextlib
@@ -28,9 +28,17 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
 # %% ../../nbs/lib/gan/launch.ipynb #40036470
-from ..base.core import atomic_path, one_of, pick_device, pick_precision, runs_root, within
+from dcgan.base.core import (
+    atomic_path,
+    one_of,
+    pick_device,
+    pick_precision,
+    runs_root,
+    unfinished,
+    within,
+)
 from ..data.store import ImageSet, load
-from .checkpoints import key_of, read_checkpoint
+from .checkpoints import key_of, read_training
 from .nets import families, image_sizes
 from .processes import is_first
 from .trainer import Diverged, Measure, Recipe, Trainer
@@ -70,7 +78,7 @@ def is_done(recipe:Recipe, # what to do
            )->bool:
     "Was this trained to its last epoch?"
     path = folder_of(as_computed(recipe, device), data, measure)/'checkpoint.safetensors'
-    return path.exists() and read_checkpoint(path)[1]['epoch'] >= recipe.epochs
+    return path.exists() and read_training(path)[1]['epoch'] >= recipe.epochs
 
 # %% ../../nbs/lib/gan/launch.ipynb #32db350f
 def train_or_note(recipe:Recipe, # what to do
@@ -186,7 +194,7 @@ def where_it_goes_on(folder:Path # of a training
     path = folder/'checkpoint.safetensors'
     if not path.exists():
         return 'No checkpoint was written yet: the same command begins again'
-    record = read_checkpoint(path)[1]
+    record = read_training(path)[1]
     return (f"The checkpoint in {folder.name} holds epoch {record['epoch'] + 1}, step "
             f"{record['step']}: the same command goes on from there, in any number of processes "
             'that divides the batch')
@@ -224,8 +232,8 @@ def _leave(folder, why, code): # end this process with one line
         sys.stderr.write(f'\ndcgan-train: {who}{why}. {where_it_goes_on(folder)}\n')
         sys.stderr.flush()
     finally:
-        for unfinished in folder.rglob(f'.{os.getpid()}_*'):
-            unfinished.unlink(missing_ok=True)
+        for path in folder.rglob(f'{unfinished(os.getpid())}*'):
+            path.unlink(missing_ok=True)
         if code == 1: # torchrun should see first which process ended before this one
             time.sleep(1)
         os._exit(code)
@@ -260,6 +268,14 @@ def sized(family:str, # a key of `families`, or dcgan
             raise ValueError(f'{family} draws {own} pixels, not {size}: use dcgan --size {size}')
     return family
 
+# %% ../../nbs/lib/gan/launch.ipynb #652eeadc
+def in_words(data:ImageSet # to train on
+            )->str: # a line
+    "The data of a training"
+    note = f' ({data.note})' if data.note else ''
+    shape = '×'.join(map(str, data.shape[1:]))
+    return f'Data: {data.name}, {len(data):,} {data.split} images of {shape}{note}'
+
 # %% ../../nbs/lib/gan/launch.ipynb #8ce38d91
 def _hint(sign): # a sentence, in the first process, between the lines of the bar
     if is_first():
@@ -281,6 +297,8 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcg
               save_every:int=500, # minibatches between checkpoints within an epoch
               patience:float=600): # seconds that a process waits for the others
     "Train a family on a data set, alone or under torchrun, and print where the result is"
+    with contextlib.suppress(AttributeError): # of a terminal that has no ×
+        sys.stdout.reconfigure(errors='replace')
     try:
         family = sized(family, size)
         recipe = Recipe(family, width, epochs, batch, lr, schedule=schedule, precision=precision,
@@ -290,8 +308,10 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcg
         within(patience, 1, 10**6, 'patience')
         folder = folder_of(as_computed(recipe, device), data)
         with saying_where(folder), process_group(pick_device(device), patience):
+            if is_first():
+                print(in_words(data))
             train(recipe, data, device=device, save_every=save_every, tell=_hint)
             if is_first():
                 print(folder)
-    except (ValueError, FileNotFoundError, Diverged) as e:
+    except (ValueError, OSError, Diverged) as e:
         raise SystemExit(f'dcgan-train: {e}') from None

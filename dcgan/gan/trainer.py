@@ -191,7 +191,7 @@ from dcgan.base.core import (
 
 # %% ../../nbs/lib/gan/trainer.ipynb #d7bdd4f1
 from ..data.feed import Feed
-from .checkpoints import read_checkpoint, write_checkpoint
+from .checkpoints import read_training, write_checkpoint
 from .nets import build, families, latents, sample
 from .objectives import policies, policies_of
 from dcgan.gan.processes import (
@@ -383,6 +383,18 @@ def step_down(self:Trainer, which, loss): # as of `update`; a scalar
     scaler.step(opt)
     scaler.update()
 
+# %% ../../nbs/lib/gan/trainer.ipynb #239ea415
+@patch
+def check_labels(self:Trainer):
+    "Raise `ValueError` if labels are needed and there are none, or none of the family's classes"
+    r, data, classes = self.recipe, self.data, self.family.classes
+    if data.labels is None:
+        raise ValueError(f'{r.family} with objective {r.objective} needs labels, {data.name} has '
+                         'none: use labelled images or another family')
+    if classes and data.labels.max() >= classes:
+        raise ValueError(f'labels of {data.name} are from {data.labels.min()} to '
+                         f'{data.labels.max()}: {r.family} has {classes} classes, from 0')
+
 # %% ../../nbs/lib/gan/trainer.ipynb #f8f6e229
 @patch
 def check_data(self:Trainer):
@@ -390,11 +402,14 @@ def check_data(self:Trainer):
     r, data, (maps, *sides) = self.recipe, self.data, self.family.shape
     shape = maps, *(side + self.family.margin for side in sides)
     if tuple(data.shape[1:]) != shape:
+        taken = [k for k, f in families.items() if f.shape[0] == data.shape[1]]
+        remedy = f"families for its {data.shape[1]} channels: {', '.join(taken) or 'none'}"
+        if data.shape[1] == maps:
+            remedy = f'load(name, size={shape[-1]}), or another family'
         raise ValueError(f'{data.name} holds images of {tuple(data.shape[1:])}, {r.family} wants '
-                         f'{shape}: load(name, size={shape[-1]}), or another family')
-    if self.needs_labels and data.labels is None:
-        raise ValueError(f'{r.family} with objective {r.objective} needs labels, {data.name} has '
-                         'none: use labelled images or another family')
+                         f'{shape}: {remedy}')
+    if self.needs_labels:
+        self.check_labels()
     if self.asks and self.objective.share is None:
         raise ValueError(f'schedule {r.schedule} asks how an update went, which objective '
                          f'{r.objective} does not say')
@@ -407,7 +422,7 @@ def check_batch(self:Trainer):
     r, data, n = self.recipe, self.data, n_processes()
     if len(data) < r.batch:
         raise ValueError(f'batch is {r.batch}, {data.name} has {len(data)} images: '
-                         'use a smaller batch')
+                         'use a smaller batch, or more images')
     if r.r1 and n > 1:
         raise ValueError('r1 needs second derivatives, which batch norm over several processes '
                          'lacks: train in one')
@@ -614,9 +629,9 @@ def save(self:Trainer, name:str='checkpoint'): # file name without ending
         return
     record = dict(recipe=asdict(self.recipe), epoch=self.epoch, step=self.step,
                   history=self.history, made=self.made)
-    write_checkpoint(self.folder/f'{name}.safetensors', self.state(), record)
-    with atomic_path(self.folder/'log.jsonl') as path:
+    with atomic_path(self.folder/'log.jsonl') as path: # first: a whole checkpoint ends a training
         path.write_text(''.join(json.dumps(entry) + '\n' for entry in self.history))
+    write_checkpoint(self.folder/f'{name}.safetensors', self.state(), record)
     self.saved, self.saving = time.time(), time.time() - began
 
 # %% ../../nbs/lib/gan/trainer.ipynb #b0160da1
@@ -631,7 +646,7 @@ def is_due(self:Trainer)->bool:
 @patch
 def restore(self:Trainer, name:str='checkpoint')->Trainer: # file name without ending; itself
     "Put the state of a checkpoint in place; a `ValueError` where it is of another training"
-    tensors, record = read_checkpoint(self.folder/f'{name}.safetensors')
+    tensors, record = read_training(self.folder/f'{name}.safetensors')
     mine, theirs = ({k: v.shape for k, v in s.items()} for s in (self.state(), tensors))
     recipe = asdict(Recipe()) | record['recipe'] # older ones lack options added later
     if recipe != asdict(self.recipe) or theirs != mine:

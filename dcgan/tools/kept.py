@@ -20,7 +20,14 @@ from pathlib import Path
 
 import nbformat
 
-from ..base.core import atomic_path, figures_root, hash_of, project_root, protocol
+from dcgan.base.core import (
+    atomic_path,
+    figures_root,
+    hash_of,
+    project_root,
+    protocol,
+    read_provenance,
+)
 from ..base.tables import markdown_table
 
 # %% ../../nbs/lib/tools/kept.ipynb #5f98d4e0
@@ -109,7 +116,7 @@ def screen_of(name:str, # of a table or figure
     path = best_kept(name)
     if path is None:
         return '*Not made yet.*'
-    kept = json.loads(path.read_text())
+    kept = read_provenance(path)
     text, _, made = kept['caption'].partition(' Scale: ')
     folder = os.path.relpath(path.parent, figures_root('overnight'))
     picture = '/'.join(p for p in ('../figures', folder, f'{name}.{ending}') if p != '.')
@@ -138,7 +145,8 @@ def fill_first_screen(path # of a notebook in nbs/
 # %% ../../nbs/lib/tools/kept.ipynb #3c649e2b
 def fill_first_screens()->list: # such as ['05_svhn']
     "Write the kept results into all notebooks of nbs/, and name those that changed"
-    paths = [p for p in (project_root()/'nbs').rglob('[!._]*.ipynb') if p.stem != 'index']
+    paths = [p for p in (project_root()/'nbs').rglob('[!._]*.ipynb')
+             if p.stem != 'index' and '.ipynb_checkpoints' not in p.parts]
     return sorted(p.stem for p in paths if fill_first_screen(p))
 
 # %% ../../nbs/lib/tools/kept.ipynb #e1ebf959
@@ -154,7 +162,10 @@ def faults_of(path:Path, # a provenance file
               commits:set=None, # that are known; None: not checked
              )->list: # of sentences, none where all is well
     "What keeps a kept result from being traced"
-    kept = json.loads(Path(path).read_text())
+    try:
+        kept = read_provenance(path)
+    except ValueError as e:
+        return [str(e)]
     made = str(kept.get('commit', 'unknown'))
     found = []
     if made == 'unknown' or made.endswith('+'):
@@ -171,12 +182,17 @@ def faults_of(path:Path, # a provenance file
     return found
 
 # %% ../../nbs/lib/tools/kept.ipynb #bf2ca907
+def _is_of_another_kind(path): # whole, and no provenance
+    try:
+        return 'notebook' not in read_provenance(path)
+    except ValueError:
+        return False
+
 def verify(folder:Path # such as figures/
           )->dict: # file → its faults, of those that have any
     "Check every kept result below a folder"
     commits = known_commits()
-    paths = [p for p in sorted(Path(folder).rglob('*.json'))
-             if 'notebook' in json.loads(p.read_text())]
+    paths = [p for p in sorted(Path(folder).rglob('*.json')) if not _is_of_another_kind(p)]
     found = {p.relative_to(folder).as_posix(): faults_of(p, commits) for p in paths}
     return {file: faults for file, faults in found.items() if faults}
 
@@ -208,7 +224,7 @@ def remake(notebook:str, # such as '05_svhn'
            scale:str='overnight', # of the kept results
           )->dict: # file → differences, of the tables that have any
     "Run a notebook again elsewhere and compare its tables with the kept ones"
-    kept = {p.name: json.loads(p.read_text()) for p in figures_root(scale).glob('*.json')}
+    kept = {p.name: read_provenance(p) for p in figures_root(scale).glob('*.json')}
     kept = {file: k for file, k in kept.items() if k.get('notebook') == notebook}
     if not kept:
         raise ValueError(f'{figures_root(scale)} holds no results of {notebook}: '
@@ -219,7 +235,7 @@ def remake(notebook:str, # such as '05_svhn'
     command = [sys.executable, '-c', call, notebook, '--scale', scale, *options]
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(command, check=True, env=os.environ | dict(DCGAN_FIGURES=folder))
-        new = {p.name: json.loads(p.read_text()) for p in Path(folder).rglob('*.json')}
+        new = {p.name: read_provenance(p) for p in Path(folder).rglob('*.json')}
     found = {file: differences(k, new.get(file, {})) for file, k in kept.items()}
     return {file: said for file, said in found.items() if said}
 

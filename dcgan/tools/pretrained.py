@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dcgan
-from ..base.core import Run, figures_root, one_of
+from ..base.core import Run, figures_root, one_of, read_provenance
 from ..gan.checkpoints import read_checkpoint
 from ..gan.nets import build, families
 from ..gan.trainer import Recipe
@@ -82,7 +82,7 @@ def pretrained_names(scale:str='overnight' # whose results to look through
     return sorted({p.stem for p in files if p.with_suffix('.json').exists()})
 
 # %% ../../nbs/lib/tools/pretrained.ipynb #54c17a7c
-registering = ('cppn', 'deligan', 'turing') # modules of `dcgan.beyond` that add families
+registering = ('adversary', 'cppn', 'deligan', 'turing') # of `dcgan.beyond`: add to the tables
 
 def recipe_from(record:dict, # a recipe's fields; options that it lacks are at their defaults
                 path, # where it was read, for the message
@@ -120,7 +120,7 @@ def networks_from(tensors:dict, # such as 'G.stages.0.op.weight' → tensor
 def read_weights(path:Path # a .safetensors file with its .json beside it
                 )->SimpleNamespace: # G, D (None where it is not kept), recipe, provenance
     "Networks that `keep_weights` kept; a `FileNotFoundError` or `ValueError` that says why not"
-    kept = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))
+    kept = read_provenance(path.with_suffix('.json'))
     recipe = recipe_from(kept['recipe'], path)
     networks = networks_from(load_file(path), recipe, path)
     return SimpleNamespace(**networks, recipe=recipe, provenance=kept)

@@ -7,7 +7,6 @@ __all__ = ['parts', 'original', 'sizes', 'gathered', 'kept_at', 'stale', 'stale_
            'data_in_words', 'Found', 'student', 'row', 'spread', 'at', 'mean', 'percent', 'across', 'less', 'printed']
 
 # %% ../../nbs/lib/tools/readings.ipynb #86f6750d
-import json
 import math
 import re
 from collections import Counter
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 from scipy import stats
 
-from ..base.core import figures_root, protocol
+from ..base.core import figures_root, protocol, read_provenance
 from ..measure.intervals import random_effects, t_interval, wilson
 
 # %% ../../nbs/lib/tools/readings.ipynb #066563f5
@@ -41,7 +40,7 @@ def kept_at(file:str, # name of a table or figure, without ending
     folders, runs = [root, *sorted(root.glob('seed_*'))], []
     for part in parts:
         paths = [folder/part/f'{file}.json' for folder in folders]
-        found = [json.loads(p.read_text()) for p in paths if p.is_file()]
+        found = [read_provenance(p) for p in paths if p.is_file()]
         if found:
             runs.append(_repetitions(found))
     return runs
@@ -57,7 +56,7 @@ def stale_results()->list: # of dicts: notebook, results, why
     "All stale results in figures/, by notebook"
     found = {}
     for path in sorted(figures_root().rglob('*.json')):
-        kept = json.loads(path.read_text())
+        kept = read_provenance(path)
         if 'notebook' in kept and stale(kept):
             name = path.relative_to(figures_root()).with_suffix('')
             found.setdefault(kept['notebook'], []).append(str(name))
