@@ -29,7 +29,7 @@ def _of_the_system(error): # the `OSError` in an error of safetensors, else the 
 # %% ../../nbs/lib/gan/checkpoints.ipynb #eb6bd33f
 def write_checkpoint(path, # a .safetensors file
                      tensors:dict, # name → tensor, on any device
-                     record:dict): # anything that JSON can hold
+                     record): # anything that JSON can hold
     "Write tensors and their record, atomically"
     with atomic_path(path) as p:
         contiguous = {k: v.contiguous() for k, v in tensors.items()}
@@ -44,7 +44,7 @@ def read_checkpoint(path # a .safetensors file
     try:
         with name_in_errors(path), safe_open(path, 'pt') as f:
             record = json.loads(f.metadata()['trainer'])
-            return {k: f.get_tensor(k) for k in f.keys()}, {**record}
+            return {k: f.get_tensor(k) for k in f.keys()}, record
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as e:
         raise ValueError(f'{path} is damaged or not a checkpoint of this library ({e}): '
                          'move it away to train again from the start') from None
@@ -54,7 +54,8 @@ def read_training(path, # a .safetensors file
                  )->tuple: # as of `read_checkpoint`
     "A training's checkpoint; a `ValueError` if it is damaged or of another version"
     tensors, record = read_checkpoint(path)
-    lacking = [field for field in needs if field not in record]
+    found = record if isinstance(record, dict) else {}
+    lacking = [field for field in needs if field not in found]
     if lacking:
         raise ValueError(f"{path} lacks {', '.join(lacking)}: another version of this library "
                          'wrote it. Move it away to train again from the start')
