@@ -533,13 +533,9 @@ def build():
         write('explorer.md', library.linked((root / 'docs/explorer.md').read_text(), {}))
     write('failing.md', library.linked(illustrated((root / 'docs/failing.md').read_text()), {}))
     write('gan2d.md', gan2d(names))
-    write(
-        'running.md',
-        '# Running it\n'
-        + '\n'.join(
-            f'## {s}\n{library.linked(parts[s], {})}' for s in plan['running'] if s in parts
-        ),
-    )
+    running = '\n'.join(f'## {s}\n{parts[s]}' for s in plan['running'] if s in parts)
+    running = running.replace('](docs/', '](') # README's links start at the root, the site's here
+    write('running.md', f'# Running it\n{library.linked(running, {})}')
     write('house.md', house(library, plan['house']))
     write('library.md', shelf(library))
     write('names.json', json.dumps(names))
