@@ -179,12 +179,6 @@ def test_the_same_seed_trains_the_same(record):
     assert first == again != other
 
 
-def test_thirty_steps_a_second_at_256_points(record):
-    "In CPU time, so that other work does not count; two thirds of the worker's time trains"
-    for options in (dict(r1=0.05), dict(layers=5, norm=True), dict(layers=2, mixture=50)):
-        assert record(options, rounds=60)['milliseconds'] < 1000 / 30 * 2 / 3, options
-
-
 # The page
 
 

@@ -8,7 +8,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import dcgan.beyond.cppn  # noqa: F401  registers families and objectives, as the next two do
+import dcgan.beyond.adversary  # noqa: F401  registers objectives, as the next three do families
+import dcgan.beyond.cppn  # noqa: F401
 import dcgan.beyond.deligan  # noqa: F401
 import dcgan.beyond.turing  # noqa: F401
 from dcgan.data.store import ImageSet
