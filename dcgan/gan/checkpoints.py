@@ -38,6 +38,7 @@ def write_checkpoint(path, # a .safetensors file
         except SafetensorError as e:
             raise _of_the_system(e) from e
 
+# %% ../../nbs/lib/gan/checkpoints.ipynb #c32263a4
 def read_checkpoint(path # a .safetensors file
                    )->tuple: # tensors by name, on the CPU; and the record
     "A checkpoint's contents; a `ValueError` that names a damaged file"
@@ -49,6 +50,7 @@ def read_checkpoint(path # a .safetensors file
         raise ValueError(f'{path} is damaged or not a checkpoint of this library ({e}): '
                          'move it away to train again from the start') from None
 
+# %% ../../nbs/lib/gan/checkpoints.ipynb #8d310418
 def read_training(path, # a .safetensors file
                   needs:tuple=('recipe', 'epoch', 'step', 'history', 'made'), # of its record
                  )->tuple: # as of `read_checkpoint`

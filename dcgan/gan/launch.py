@@ -281,6 +281,7 @@ def _hint(sign): # a sentence, in the first process, between the lines of the ba
     if is_first():
         tqdm.write(f'dcgan-train: hint: {sign}. What usually helps: docs/failing.md', sys.stderr)
 
+# %% ../../nbs/lib/gan/launch.ipynb #823b9783
 @call_parse
 def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcgan, with --size
               dataset:str='street_digits', # a name in the store, or a world

@@ -374,6 +374,7 @@ def widened(layers:tuple, # of `Layer`
     *hidden, last = layers
     return [*(replace(l, maps=max(1, round(l.maps * width))) for l in hidden), last]
 
+# %% ../../nbs/lib/gan/nets.ipynb #b1e8f86e
 @torch.no_grad()
 def initialise(net:nn.Module, # changed in place
                g:torch.Generator, # source of the numbers
@@ -390,6 +391,7 @@ def initialise(net:nn.Module, # changed in place
         keep_size(net)
     return net
 
+# %% ../../nbs/lib/gan/nets.ipynb #299c2c02
 @torch.no_grad()
 def keep_size(net:Net): # changed in place
     "Scale weights drawn from N(0, 0.02) to He's deviations (arXiv:1502.01852)"
@@ -512,6 +514,7 @@ def _faces(w, h, slant): # corners and shades of a block's front, top and side
     side = [(w, 0), (w + slant, slant), (w + slant, h + slant), (w, h)]
     return (front, '0.93'), (top, '0.98'), (side, '0.82')
 
+# %% ../../nbs/lib/gan/nets.ipynb #22b698a3
 def draw_block(ax, # matplotlib axes
                x:float, # where the block begins
                shape:tuple, # C×H×W, or (units,), drawn as a bar

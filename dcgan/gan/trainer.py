@@ -264,6 +264,7 @@ def with_moments(opt:torch.optim.Adam)->torch.optim.Adam: # itself
                                 exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
     return opt
 
+# %% ../../nbs/lib/gan/trainer.ipynb #985b462f
 def _groups(net): # Adam's parameter groups, one for each pace
     paces = {p: m.pace for m in net.modules() if hasattr(m, 'pace') for p in m.parameters()}
     found = {}
@@ -299,6 +300,7 @@ def start(self:Trainer):
     self.feed = Feed(self.data, self.device)
     self.start_log()
 
+# %% ../../nbs/lib/gan/trainer.ipynb #cd82e233
 @patch
 def start_log(self:Trainer):
     "An empty log, where and with what it is made, and when checkpoints are written"
@@ -688,6 +690,7 @@ def samples(self:Trainer, n:int=64 # images
     z = latents[self.recipe.latent](n, self.family.z, drawn)
     return sample(self.sampler, z, torch.arange(n) % classes if classes else None)
 
+# %% ../../nbs/lib/gan/trainer.ipynb #8d7ef033
 @patch
 def wants_grid(self:Trainer, apart=3.)->bool: # seconds
     "First and last epoch, those measured, and between them every few seconds; toy data never"
@@ -770,6 +773,7 @@ def best(self:Trainer)->dict:
     seen = [h for h in self.history if self.measure and self.measure.name in h]
     return min(seen, key=lambda h: h[self.measure.name]) if seen else self.history[-1]
 
+# %% ../../nbs/lib/gan/trainer.ipynb #d28478a2
 @patch
 def load_best(self:Trainer)->Trainer: # itself, with the best state in G and D
     "Put the state with the smallest measure in place, or leave the last one if there is none"
@@ -779,6 +783,7 @@ def load_best(self:Trainer)->Trainer: # itself, with the best state in G and D
     self.history = history
     return self
 
+# %% ../../nbs/lib/gan/trainer.ipynb #57dfffb1
 @patch
 def summary(self:Trainer)->dict: # ready for JSON
     "What a result says of its training: recipe, best epoch and its measure, seconds, and machine"

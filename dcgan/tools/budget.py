@@ -115,6 +115,7 @@ def processes_of(job:dict # pid and created
     except psutil.NoSuchProcess:
         return []
 
+# %% ../../nbs/lib/tools/budget.ipynb #7f76f687
 def _is_kernel(process):
     try:
         return 'ipykernel_launcher' in ' '.join(process.cmdline())
@@ -198,6 +199,7 @@ def look(self:Ledger)->list: # names
         ended.append(name)
     return ended
 
+# %% ../../nbs/lib/tools/budget.ipynb #5df03218
 @patch
 def stop(self:Ledger):
     "Stop what runs"
@@ -207,6 +209,7 @@ def stop(self:Ledger):
     for name in running:
         self.end(name, 'stopped')
 
+# %% ../../nbs/lib/tools/budget.ipynb #738b3581
 @patch
 def is_open(self:Ledger, name, state, again=False)->bool: # state: of its sources, as a text
     "Is there something to do? What was done or failed is done again after a change, or if asked"

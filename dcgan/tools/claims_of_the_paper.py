@@ -42,6 +42,7 @@ settings = { # of §4, likewise
     'With β1 at 0.9 training oscillates, with 0.5 it is steadier': 'helped stabilize'}
 untried = 'nothing was trained with and without it'
 
+# %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #e796117a
 def _failed(variant): # share of its trainings
     k, n = (at('failed', variant, i) for i in (0, 1))
     def find(kept, name=''):
@@ -157,6 +158,7 @@ def _svhn(kept, name=''): # over trainings where there are several, else over dr
         return student(several, 'trainings')
     return _errors('DCGAN')(kept, name)
 
+# %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #6337df92
 def _pixels_less_dcgan(kept, name=''): # nearest neighbours, in which nothing is trained
     found = _svhn(kept, name)
     pixels = _errors('KNN')(kept, name)._replace(trainings=found.trainings)

@@ -28,6 +28,7 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
+# %% ../../nbs/lib/tools/figures.ipynb #9577f87e
 from dcgan.base.core import (
     atomic_path,
     commit,
@@ -77,6 +78,7 @@ def code_of(path)->str: # of a notebook file
     "The code of a notebook as one text"
     return '\n\n'.join(c.source for c in code_cells(path))
 
+# %% ../../nbs/lib/tools/figures.ipynb #c9c6b29e
 def keeps_results(path)->bool: # of a notebook file
     "Does a notebook take parameters and keep tables or figures?"
     has_parameters = any('parameters' in c.metadata.get('tags', []) for c in code_cells(path))
@@ -133,6 +135,7 @@ def fingerprints()->dict: # (name, split) → fingerprint
     "What the store holds"
     return {f'{name}/{split}': _fingerprint(name, split) for name in stored() for split in splits}
 
+# %% ../../nbs/lib/tools/figures.ipynb #da42968b
 def provenances(scale:str # smoke, laptop, overnight or paper
                )->dict: # file name → contents
     "The provenance of everything kept at a scale"
@@ -344,6 +347,7 @@ def part_state(part, # a `Part`
     data = [_fingerprint(name, split) for name in part.data for split in splits]
     return digest([*sources_of(part.runs), parameters_of(part, scale), data])
 
+# %% ../../nbs/lib/tools/figures.ipynb #1fe5a609
 def seconds_of(part, # a `Part`
                scale:str, # of the call
               )->float: # 0 where nobody has measured it

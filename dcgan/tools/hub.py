@@ -61,6 +61,7 @@ def _check_name(name):
     if not re.fullmatch(r'[\w.-]+/[\w.-]+', name):
         raise ValueError(f'{name!r} is no name of a model: give USER/MODEL')
 
+# %% ../../nbs/lib/tools/hub.ipynb #6955dbad
 def push(source, # a pretrained name, a run's folder, a checkpoint, or networks
          name:str, # user/model
          about:str, # data and its licence, measures, limits: what a user must know
@@ -80,6 +81,7 @@ def push(source, # a pretrained name, a run's folder, a checkpoint, or networks
         api.upload_folder(repo_id=name, folder_path=folder)
     return f'https://huggingface.co/{name}'
 
+# %% ../../nbs/lib/tools/hub.ipynb #fc17f20a
 def pull(name:str, # user/model
          hub=None, # a folder in place of the Hub
         )->SimpleNamespace: # G, D (None where it was not published), recipe, provenance
