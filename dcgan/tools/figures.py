@@ -32,7 +32,6 @@ from tqdm.auto import tqdm
 from dcgan.base.core import (
     atomic_path,
     commit,
-    data_root,
     figures_root,
     hash_of,
     one_of,
@@ -336,7 +335,8 @@ def environment_of(part, # a `Part`
 def lacks(part # a `Part`
          )->list: # names
     "The data sets that a part needs and the store lacks"
-    return [n for n in part.data if not (data_root()/n/'dataset.json').exists()]
+    there = stored()
+    return [n for n in part.data if n not in there]
 
 def part_state(part, # a `Part`
                scale:str, # of the call
