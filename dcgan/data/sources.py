@@ -109,10 +109,10 @@ def _around(names): # 'set/' where one folder holds all, each in a folder of its
 
 # %% ../../nbs/lib/data/sources.ipynb #78858411
 def _labelled(names, split, below): # splits; functions of a name: its split, and what is below
-    direct = {}
+    inside = {}
     for name in names:
-        direct.setdefault(split(name), []).append(below(name).count('/') == 1)
-    return {s for s, flags in direct.items() if sum(flags) > len(flags) / 2}
+        inside.setdefault(split(name), []).append('/' in below(name))
+    return {s for s, flags in inside.items() if sum(flags) > len(flags) / 2}
 
 # %% ../../nbs/lib/data/sources.ipynb #00b2000f
 def _keep(names, wanted, why, skipped): # the names that are wanted; the others go into `skipped`
