@@ -291,7 +291,7 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcg
               epochs:int=1, # passes over the images
               batch:int=64, # images of one update, over all processes
               lr:float=5e-4, # Adam's rate
-              schedule:str='alternate', # alternate or both
+              schedule:str='alternate', # alternate, both or shared
               precision:str='auto', # auto, fp32, bf16 or fp16
               seed:int=0, # of weights, order and latents
               device:str='auto', # auto, cpu or cuda

@@ -54,12 +54,12 @@ objectives = dict(
     relativistic=Objective(D=relativistic_loss_of_D, G=relativistic_loss_of_G))
 
 # %% ../../nbs/lib/gan/objectives.ipynb #813f8e06
-schedules = dict(alternate=('G', 'D'), both=('DG',), double=('DGG',))
+schedules = dict(alternate=('G', 'D'), both=('DG',), double=('DGG',), shared=(('DG',),))
 
 def turn(schedule, # a value of `schedules`
          k:int, # number of the minibatch, from 0
          share:Callable, # () → how the last update went
-        ): # iterable of 'G', 'D', 'R', or one of them in lower case
+        ): # iterable of 'G', 'D', 'DG', 'R', or one of them in lower case
     "What to update on a minibatch, one after another"
     return schedule(share) if callable(schedule) else schedule[k % len(schedule)]
 

@@ -132,28 +132,37 @@ def minibatch(self:Trainer,
 # %% ../../nbs/lib/gan/trainer.ipynb #f3a2c5fd
 @patch
 def update(self:Trainer,
-           which:str, # 'G', 'D' or 'R'; in lower case only the share is measured
+           which:str, # 'G', 'D', 'DG' or 'R'; in lower case only the share is measured
            x:torch.Tensor, # n×C×H×W, uint8
            z:torch.Tensor, # n×z, as the latent drew it
            y:torch.Tensor=None): # n labels, where they are needed
-    "One Adam step of one network (§4)"
+    "One Adam step of a network, or of D and then G on the same generated images (§4)"
     with self.autocast():
-        loss = self.loss(which, x, z, y)
-    if loss is None:
-        return
-    self.step_down(which, loss)
-    if which == 'G' and self.average is not None:
+        x = to_float(x, self.family.low) # uint8 → [low, 1]
+        x_fake, penalty = self.generated(which, x, z, y)
+    for one in which:
+        with self.autocast():
+            loss = self.loss(one, x, x_fake, penalty, y)
+        if loss is not None:
+            self.step_down(one, loss)
+            self.sums[one] += torch.stack([loss.detach(), torch.ones_like(loss)])
+    if 'G' in which and self.average is not None:
         self.follow()
-    self.sums[which] += torch.stack([loss.detach(), torch.ones_like(loss)])
 
 # %% ../../nbs/lib/gan/trainer.ipynb #7e20262b
 @patch
-def loss(self:Trainer, which, x, z, y): # as of `update`
-    "What an update minimises; None for an update that only measures"
-    r, x = self.recipe, to_float(x, self.family.low) # uint8 → [low, 1]
-    with torch.set_grad_enabled(which == 'G'):
+def generated(self:Trainer, which, x, z, y): # as of `update`, but x are floats
+    "Images of G, None where the update needs none, and the latent's penalty"
+    with torch.set_grad_enabled('G' in which):
         z, penalty = self.G.latent(z, x)
-        x_fake = None if which in 'Rr' else self.G(z, y) # n×z → n×C×H×W
+        return None if which in 'Rr' else self.G(z, y), penalty # n×z → n×C×H×W
+
+@patch
+def loss(self:Trainer, which, x, x_fake, penalty, y): # which: one letter
+    "What an update minimises; None for an update that only measures"
+    r = self.recipe
+    if which == 'D':
+        x_fake = x_fake.detach()
     if self.asks:
         self.measure_share(which, x, x_fake, y)
     if which.islower():
@@ -229,6 +238,8 @@ def check_recipe(r:Recipe): # changed in place: latent None becomes the family's
         one_of(name, policies, 'augment')
     if r.decay_epochs > r.epochs:
         raise ValueError(f'decay_epochs is {r.decay_epochs}: it cannot exceed epochs, {r.epochs}')
+    if r.fresh and r.schedule == 'shared':
+        raise ValueError('fresh needs an update of its own for G: use schedule both, not shared')
 
 # %% ../../nbs/lib/gan/trainer.ipynb #022e97d1
 @patch
