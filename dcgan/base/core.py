@@ -379,7 +379,7 @@ class Run:
     notebook:str # such as '05_svhn'
     parameters:dict # as given to the notebook; `scale` and `seed` among them
     datasets:list = field(default_factory=list) # what `uses` was told
-    began:float = field(default_factory=time.time) # seconds since 1970
+    began:float = field(default_factory=time.monotonic) # seconds
 
     def __post_init__(self):
         _refuse_unknown_parameters(_cells_run(), self.parameters)
@@ -455,7 +455,7 @@ def provenance(self:Run)->dict: # ready for JSON
         notebook=self.notebook, protocol=protocol(self.notebook)[0], parameters=self.parameters,
         scale=self.scale, datasets=self.datasets, seed=self.seed,
         versions=versions(), device=device_name(self.device.type),
-        seconds=round(time.time() - self.began, 1), commit=commit())
+        seconds=round(time.monotonic() - self.began, 1), commit=commit())
 
 # %% ../../nbs/lib/base/core.ipynb #ed273ecf
 def hash_of(path)->str: # SHA-256, 64 hexadecimal digits

@@ -101,14 +101,14 @@ def fit(self:Trainer,
 @patch
 def run_epoch(self:Trainer, bar):
     "One pass over the images, or what is left of it after a resume"
-    began, first = time.time(), self.step
+    began, first = time.monotonic(), self.step
     self.set_rates()
     for x, y in self.feed.epoch(self.order(), self.recipe.batch // n_processes()):
         self.minibatch(x, y)
         bar.update()
         if self.step < self.steps and self.is_due():
             self.save()
-    self.end_epoch(time.time() - began, self.steps - first)
+    self.end_epoch(time.monotonic() - began, self.steps - first)
     bar.set_postfix(self.last_losses(), epoch=self.epoch)
 
 # %% ../../nbs/lib/gan/trainer.ipynb #af7e855b
@@ -318,7 +318,7 @@ def start_log(self:Trainer):
     self.history, self.real = [], None # real: see `spread`
     self.made = dict(device=device_name(self.device.type), processes=n_processes(),
                      versions=versions(), commit=commit())
-    self.save_every, self.saved, self.saving = 1, time.time(), 1. # see `is_due`
+    self.save_every, self.saved, self.saving = 1, time.monotonic(), 1. # see `is_due`
     self.drawn = 0. # when the last sample grid was
 
 # %% ../../nbs/lib/gan/trainer.ipynb #f648581c
@@ -635,7 +635,7 @@ def last_losses(self:Trainer)->dict:
 @patch
 def save(self:Trainer, name:str='checkpoint'): # file name without ending
     "Write the whole state; the first process writes"
-    began = time.time()
+    began = time.monotonic()
     self.check_finite()
     self.losses() # all processes go on from the same sums
     if not is_first():
@@ -645,7 +645,7 @@ def save(self:Trainer, name:str='checkpoint'): # file name without ending
     with atomic_path(self.folder/'log.jsonl') as path: # first: a whole checkpoint ends a training
         path.write_text(''.join(json.dumps(entry) + '\n' for entry in self.history))
     write_checkpoint(self.folder/f'{name}.safetensors', self.state(), record)
-    self.saved, self.saving = time.time(), time.time() - began
+    self.saved, self.saving = time.monotonic(), time.monotonic() - began
 
 # %% ../../nbs/lib/gan/trainer.ipynb #b0160da1
 @patch
@@ -653,7 +653,7 @@ def is_due(self:Trainer)->bool:
     "Is a checkpoint? By count, or once 20 times as long has passed as the last one took"
     if self.save_every:
         return self.step % self.save_every == 0
-    return time.time() - self.saved > 20 * self.saving
+    return time.monotonic() - self.saved > 20 * self.saving
 
 # %% ../../nbs/lib/gan/trainer.ipynb #4917f940
 @patch
@@ -710,12 +710,12 @@ def wants_grid(self:Trainer, apart=3.)->bool: # seconds
     first_or_last = self.epoch in (1, self.recipe.epochs)
     if n_processes() > 1 or first_or_last or self.is_measured(): # all processes must agree
         return True
-    return time.time() - self.drawn > apart
+    return time.monotonic() - self.drawn > apart
 
 @patch
 def draw_grid(self:Trainer):
     "Write a sample grid, and note its spread"
-    x, low, self.drawn = self.samples(), self.family.low, time.time()
+    x, low, self.drawn = self.samples(), self.family.low, time.monotonic()
     self.history[-1]['spread'] = self.spread(x)
     grid = make_grid((x - low) / (1 - low), nrow=int(len(x)**.5), padding=1) # 3×H×W in [0, 1]
     if is_first():

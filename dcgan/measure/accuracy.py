@@ -61,14 +61,14 @@ def accuracies(f:Callable, # ImageSet → N×F
                **kw, # of `probe`: n_labels, draws, valid_draws, seed
               )->dict: # C, valid, all, right; few, few_C; features, seconds; accuracies in %
     "How well features serve an SVM, with all labels and over draws of few"
-    began, X, Xt = time.time(), f(labelled), f(test)
+    began, X, Xt = time.monotonic(), f(labelled), f(test)
     y, yt = (torch.from_numpy(images.labels) for images in (labelled, test))
     C, valid = choose_C(X, y, n_rest, Cs, n_choice, device)
     right = right_answers(X, y, Xt, yt, C, device)
     splits = dict(train=(X[:n_rest], y[:n_rest]), valid=(X[n_rest:], y[n_rest:]), test=(Xt, yt))
     drawn = probe(splits, settings=[3 * C for C in Cs], device=device, **kw)
     return dict(features=X.shape[1], C=C, valid=valid, all=100 * right.mean(), right=right,
-                few=100 - drawn['errors'], few_C=drawn['setting'], seconds=time.time() - began)
+                few=100 - drawn['errors'], few_C=drawn['setting'], seconds=time.monotonic() - began)
 
 # %% ../../nbs/lib/measure/accuracy.ipynb #9a526f0e
 def without_answers(scored:dict # of `accuracies`
