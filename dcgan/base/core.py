@@ -118,8 +118,11 @@ _remedies = {
     'ENOTDIR': 'a file is in the place of a folder: move it away',
     'EEXIST': 'a file is in the place of a folder: move it away'}
 
+def _number(e): # of an `OSError`; numpy gives none to a write that the disk cut short
+    return e.errno or (errno.ENOSPC if 'requested and' in str(e) else errno.EIO)
+
 def _with_remedy(e): # what an `OSError` says, and what helps
-    said, remedy = f'{e.strerror or e}', _remedies.get(errno.errorcode.get(e.errno))
+    said, remedy = f'{e.strerror or e}', _remedies.get(errno.errorcode.get(_number(e)))
     return f'{said} ({remedy})' if remedy and remedy not in said else said
 
 @contextlib.contextmanager
@@ -130,7 +133,7 @@ def name_in_errors(path, # what is read or written in the block
         yield
     except OSError as e:
         named = str(path if e.filename is None else e.filename)
-        raise OSError(e.errno or errno.EIO, _with_remedy(e), named) from e
+        raise OSError(_number(e), _with_remedy(e), named) from e
 
 # %% ../../nbs/lib/base/core.ipynb #9a184ce5
 def sync(path # a file, or a folder whose entries changed
