@@ -260,16 +260,20 @@ def prepare_images(name:str, # of the new set
 own_kind = dict(lsun_bedroom='lsun', face_photos='faces') # name → key of `source_kinds`
 
 # %% ../../nbs/lib/data/prepare.ipynb #c5739287
-@contextlib.contextmanager
-def _alone(path):
-    with name_in_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+def _locked(path): # a lock that is held
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         print(f'{path.stem[1:]}: another process is preparing it, waiting')
         lock.acquire()
+    return lock
+
+@contextlib.contextmanager
+def _alone(path):
+    with name_in_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _locked(path)
     try:
         yield
     finally:

@@ -292,6 +292,7 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcg
               batch:int=64, # images of one update, over all processes
               lr:float=5e-4, # Adam's rate
               schedule:str='alternate', # alternate, both or shared
+              bn:str='global', # batch norm over all processes, or local: over each one's images
               precision:str='auto', # auto, fp32, bf16 or fp16
               seed:int=0, # of weights, order and latents
               device:str='auto', # auto, cpu or cuda
@@ -303,7 +304,7 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcg
     try:
         family = sized(family, size)
         recipe = Recipe(family, width, epochs, batch, lr, schedule=schedule, precision=precision,
-                        seed=seed)
+                        seed=seed, bn=bn)
         data = load(dataset, size=families[family].shape[-1], n=images)
         within(save_every, 1, 10**9, 'save_every', whole=True)
         within(patience, 1, 10**6, 'patience')

@@ -48,6 +48,7 @@ class Recipe:
     augment:str = '' # what D sees, such as 'color,translation,cutout' (DiffAugment)
     mirror:bool = False # mirror real images at random?
     fresh:bool = False # new real images for each update of a minibatch?
+    bn:str = 'global' # or local: statistics of each process's share of the batch
 
     def __post_init__(self):
         check_recipe(self)
@@ -201,7 +202,7 @@ from dcgan.base.core import (
 # %% ../../nbs/lib/gan/trainer.ipynb #d7bdd4f1
 from ..data.feed import Feed
 from .checkpoints import read_training, write_checkpoint
-from .nets import build, families, latents, sample
+from .nets import build, families, latents, sample, share_statistics
 from .objectives import policies, policies_of
 from dcgan.gan.processes import (
     all_agree,
@@ -215,7 +216,7 @@ from dcgan.gan.processes import (
 
 # %% ../../nbs/lib/gan/trainer.ipynb #a25158b5
 _names = dict(family=families, schedule=schedules, objective=objectives, latent=latents,
-              precision=precisions)
+              precision=precisions, bn=('global', 'local'))
 _wholes = dict(epochs=(1, 100_000), batch=(2, 65_536), decay_epochs=(0, 100_000), seed=(0, 2**31))
 _numbers = dict(width=(1/64, 16), lr=(1e-8, 1), beta1=(0, 0.9999), beta2=(0, 0.999999), l2=(0, 1),
                 penalty=(0, 1e6), clip=(1e-6, 1e6), lr_D=(1e-8, 1), ema=(0, 0.999999), r1=(0, 1e6))
@@ -301,6 +302,8 @@ def start(self:Trainer):
     self.nets = {k: net.to(self.device, memory_format=torch.channels_last)
                  for k, net in dict(G=G, D=D).items()}
     kinds = 'GDR' if self.objective.R else 'GD'
+    for net in self.nets.values():
+        share_statistics(net, r.bn == 'global')
     self.opts = {k: _adam(self.net(k), k, r, self.device) for k in kinds}
     self.average = None if r.ema is None else copy.deepcopy(self.G).requires_grad_(False)
     self.sums = {k: torch.zeros(2, device=self.device) for k in kinds} # loss, updates
