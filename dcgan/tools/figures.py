@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['ledgers', 'minutes', 'nbs_root', 'notebook_files', 'path_of', 'code_cells', 'code_of', 'keeps_results', 'notebooks',
            'imported', 'modules', 'hashes_below', 'fingerprints', 'provenances', 'results_of', 'sources_of', 'state',
-           'kept_notebook', 'is_up_to_date', 'execute', 'forecast', 'why', 'run_one', 'run_all', 'read_parameters',
-           'kept_parameters', 'jobs_of', 'add_budget', 'parameters_of', 'command_of', 'environment_of', 'lacks',
-           'part_state', 'seconds_of', 'part_row', 'plan_of', 'figures_in_time', 'command_line', 'asked_for',
-           'figures_cli']
+           'kept_notebook', 'is_up_to_date', 'execute', 'pace', 'forecast', 'why', 'run_one', 'run_all',
+           'read_parameters', 'kept_parameters', 'jobs_of', 'add_budget', 'parameters_of', 'command_of',
+           'environment_of', 'lacks', 'part_state', 'seconds_of', 'part_row', 'plan_of', 'figures_in_time',
+           'command_line', 'asked_for', 'figures_cli']
 
 # %% ../../nbs/lib/tools/figures.ipynb #c20db0bc
 import argparse
@@ -19,11 +19,14 @@ import os
 import re
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import papermill
 import psutil
+import torch
 import yaml
 from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
@@ -44,6 +47,7 @@ from dcgan.base.core import (
 )
 from ..data.store import load, splits, stored
 from ..gan.checkpoints import digest
+from ..gan.trainer import Recipe, Trainer
 from .budget import Ledger, Plan, chosen, parts, run
 from .kept import slim
 
@@ -206,8 +210,19 @@ def execute(notebook:str, # such as '05_svhn'
     running.unlink()
     return nb.metadata.papermill.duration
 
+# %% ../../nbs/lib/tools/figures.ipynb #1abb76c2
+def pace()->float: # 1: as fast as two idle cores with bf16
+    "How much longer updates of `svhn32` take on this machine's processor now"
+    images, recipe = load('street_digits', n=64, size=32), Recipe(width=1/2, batch=64)
+    trainer = Trainer(recipe, images, runs_root()/'pace', 'cpu') # it keeps nothing there
+    began, x = [], torch.as_tensor(images.images)
+    for k in range(6): # the first two warm up
+        began.append(time.monotonic())
+        trainer.update('DG', x, trainer.draw_latents(k))
+    return (began[-1] - began[2]) / 3 / .1 # seconds an update; the same of those two cores
+
 # %% ../../nbs/lib/tools/figures.ipynb #b9688cc7
-minutes = dict(
+minutes = dict( # of two idle cores with bf16, where `pace` is 1
     laptop={'nets': .3, 'metrics': 1.7, '00_one_sitting': 2., '01_guidelines': 20.,
             '02b_dedup': 4.1, '03_lsun': 12.7, '04_cifar10': 15.,
             '05_svhn': 8.7, '06_walks': 1.1, '07_guided': 2.3, '08_forget': 1.8,
@@ -216,16 +231,17 @@ minutes = dict(
 
 def forecast(names:list, # of notebooks
              scale:str, # smoke, laptop, overnight or paper
+             pace:Callable=pace, # () → how much slower this machine is
             )->str: # a sentence
-    "What there is to do, and how long it will take where that was measured"
+    "What there is to do, and how long it will take here"
     said = f"{len(names)} {'notebook' if len(names) == 1 else 'notebooks'} at {scale}"
     timed = minutes.get(scale, {})
     known = [timed[n] for n in names if n in timed]
     others = [n for n in names if n not in timed]
     if not known:
         return said
-    said += (f': about {math.ceil(sum(known))} minutes on two cores with the worlds, less where '
-             'they have run before, more with large data sets in the store')
+    said += (f': about {math.ceil(pace() * sum(known))} minutes at the present pace here with '
+             'the worlds, less where they have run before, more with large sets in the store')
     return said + (f"; not timed yet: {', '.join(others)}" if others else '')
 
 # %% ../../nbs/lib/tools/figures.ipynb #ab825092
