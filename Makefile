@@ -27,7 +27,8 @@ figures: setup
 	$(BIN)/dcgan-figures $(NB) --scale $(SCALE) $(ARGS)
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing
+	@# of the library; the notebooks of the paper run in tests/test_notebooks.py
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path nbs/lib --n_workers 2 --timing
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup tests
 

@@ -223,6 +223,11 @@ results = {
 }
 
 
+def test_every_notebook_of_the_paper_runs_here():  # `make test` runs only the library's elsewhere
+    papers = {p.stem for p in (root / 'nbs').glob('*.ipynb')} - {'index'}
+    assert papers <= {*results, '05_svhn', '14_claims'}
+
+
 @pytest.mark.parametrize('notebook', results)
 def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
     done = papermill(notebook)
