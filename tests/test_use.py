@@ -10,8 +10,11 @@ import pytest
 import torch
 from conftest import contents
 from PIL import Image
+from safetensors.torch import save_file
 
 import dcgan
+from dcgan.data.prepare import prepare_cli
+from dcgan.gan.checkpoints import read_checkpoint
 from dcgan.gan.launch import train, train_cli
 from dcgan.gan.trainer import Recipe
 from dcgan.tools.use import generate_cli, score_cli, walk_cli
@@ -75,6 +78,25 @@ def test_wrong_input_ends_with_one_line_that_names_the_remedy(
     error = error_of(command, *args.replace('NETWORK', str(network)).split())
     name = f"dcgan-{command.__name__.removesuffix('_cli')}"
     assert error.startswith(f'{name}: {line}') and '\n' not in error
+
+
+def test_a_photo_without_a_face_is_refused_with_the_remedy(error_of, sandbox):
+    Path('photos').mkdir()
+    Image.new('RGB', (200, 200), 'grey').save('photos/wall.png')
+    error = error_of(prepare_cli, 'face_photos', '--source=photos', '--workers=1', test_share=0)
+    assert 'such as wall.png: no face of 32 pixels or more, seen from the front' in error
+    assert '--size takes smaller ones, --kind folder whole photos' in error and '\n' not in error
+
+
+def test_checkpoints_of_another_family_are_refused_with_the_remedy(error_of, network, sandbox):
+    tensors, record = read_checkpoint(network / 'checkpoint.safetensors')
+    record['recipe']['family'] = 'sphere3'
+    save_file(tensors, 'other.safetensors', dict(trainer=json.dumps(record)))
+    save_file(tensors, 'foreign.safetensors')
+    remedies = {'other': "unknown family 'sphere3'", 'foreign': 'give one that dcgan-train wrote'}
+    for name, remedy in remedies.items():
+        error = error_of(generate_cli, f'{name}.safetensors')
+        assert remedy in error and '\n' not in error
 
 
 def test_a_network_for_128_pixels_is_trained_and_sampled(call, capsys):
