@@ -5,7 +5,8 @@
 # make docs      the site, in _docs (then: python -m http.server -d _docs)
 # make verify    whether every kept result can be traced; with NB=05_svhn, whether it comes out again
 # make screens   the kept results on the first screens of the notebooks, and in README
-# make oneclick  links to Colab and Kaggle, and the cell that installs there, in the paper notebooks
+# make oneclick  links to Colab and Kaggle, and the cell that installs there, in the paper notebooks: for the remote `origin` if it
+#                is on GitHub, else for git_url of settings.ini, a placeholder until the project is published
 # make hooks     before each commit export, clean and check; notebooks merge by nbdev's driver
 # make lab       the notebooks in JupyterLab
 # make lock      lock-py311-linux.txt: every package with its hashes, for Python 3.11 on Linux

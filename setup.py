@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 parser = ConfigParser(delimiters=['='])
 parser.read('settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
-extras = {k: cfg[f'{k}_requirements'].split() for k in ('paper', 'hub', 'dev')}
+extras = {k: cfg[f'{k}_requirements'].split() for k in ('paper', 'hub', 'workflow', 'dev')}
 extras['dev'] += extras['paper']
 
 

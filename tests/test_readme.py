@@ -60,7 +60,8 @@ def prepare(words, monkeypatch):
 
 
 def make(words, monkeypatch):
-    said = subprocess.run([*words, '-n'], cwd=root, capture_output=True, text=True)
+    monkeypatch.chdir(root)
+    said = subprocess.run([*words, '-n'], capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     if words[1] == 'figures':
         command = shlex.split(re.search(r'dcgan-figures.*', said.stdout)[0])

@@ -134,7 +134,7 @@ def test_what_training_and_sampling_import_is_installed_without_extras():
     parser.read(root / 'settings.ini')
     extras = [
         name.split('=')[0].replace('-', '_')
-        for extra in ('paper', 'hub', 'dev')
+        for extra in ('paper', 'hub', 'workflow', 'dev')
         for name in parser['DEFAULT'][f'{extra}_requirements'].split()
     ]
     code = without.format(blocked=[*extras, 'IPython'])
