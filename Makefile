@@ -5,16 +5,18 @@
 # make docs      the site, in _docs (then: python -m http.server -d _docs)
 # make verify    whether every kept result can be traced; with NB=05_svhn, whether it comes out again
 # make screens   the kept results on the first screens of the notebooks, and in README
-# make oneclick  links to Colab and Kaggle, and the cell that installs there, in the paper notebooks
+# make oneclick  links to Colab and Kaggle, and the cell that installs there, in the paper notebooks: for the remote `origin` if it
+#                is on GitHub, else for git_url of settings.ini, a placeholder until the project is published
 # make hooks     before each commit export, clean and check; notebooks merge by nbdev's driver
 # make lab       the notebooks in JupyterLab
+# make lock      lock-py311-linux.txt: every package with its hashes, for Python 3.11 on Linux
 # make bundle    runs/bundle/, all that a GPU machine without a network needs; there: ./run --minutes 10
 #                (PART=A|B|C|D: small copies, see bundle/README.md)
 PYTHON ?= python3
 SCALE ?= auto
 BIN := .venv/bin
 
-.PHONY: figures test docs verify screens oneclick hooks lab bundle setup
+.PHONY: figures test docs verify screens oneclick hooks lab bundle lock setup
 setup: .venv/.ready
 
 .venv/.ready: settings.ini constraints.txt setup.py pyproject.toml
@@ -28,7 +30,7 @@ figures: setup
 
 test: setup
 	@# of the library; the notebooks of the paper run in tests/test_notebooks.py
-	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path nbs/lib --n_workers 2 --timing
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path nbs/lib --n_workers 2 --timing --do_print
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup tests
 
@@ -66,3 +68,8 @@ README.md: nbs/index.ipynb $(wildcard figures/table?.md)
 	cells = json.loads(Path('nbs/index.ipynb').read_text())['cells']; \
 	text = '\n\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'markdown'); \
 	Path('README.md').write_text(re.sub(r'<!-- (figures/\S+) -->', lambda m: Path(m[1]).read_text().strip(), text) + '\n')"
+
+lock: setup
+	$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	$(BIN)/uv pip compile -q setup.py --extra dev --extra hub -c constraints.txt --python-version 3.11.7 \
+	--python-platform x86_64-manylinux_2_28 --generate-hashes --no-annotate --custom-compile-command 'make lock' -o lock-py311-linux.txt

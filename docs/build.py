@@ -531,7 +531,9 @@ def build():
     )
     if list(figures.glob('generators/*.onnx')):
         write('explorer.md', library.linked((root / 'docs/explorer.md').read_text(), {}))
-    write('failing.md', library.linked(illustrated((root / 'docs/failing.md').read_text()), {}))
+    for name in ('failing', 'asked', 'cluster'):
+        text = illustrated((root / f'docs/{name}.md').read_text())
+        write(f'{name}.md', library.linked(text, {}))
     write('gan2d.md', gan2d(names))
     running = '\n'.join(f'## {s}\n{parts[s]}' for s in plan['running'] if s in parts)
     running = running.replace('](docs/', '](') # README's links start at the root, the site's here

@@ -10,8 +10,11 @@ import pytest
 import torch
 from conftest import contents
 from PIL import Image
+from safetensors.torch import save_file
 
 import dcgan
+from dcgan.data.prepare import prepare_cli
+from dcgan.gan.checkpoints import read_checkpoint
 from dcgan.gan.launch import train, train_cli
 from dcgan.gan.trainer import Recipe
 from dcgan.tools.use import generate_cli, score_cli, walk_cli
@@ -77,6 +80,25 @@ def test_wrong_input_ends_with_one_line_that_names_the_remedy(
     assert error.startswith(f'{name}: {line}') and '\n' not in error
 
 
+def test_a_photo_without_a_face_is_refused_with_the_remedy(error_of, sandbox):
+    Path('photos').mkdir()
+    Image.new('RGB', (200, 200), 'grey').save('photos/wall.png')
+    error = error_of(prepare_cli, 'face_photos', '--source=photos', '--workers=1', test_share=0)
+    assert 'such as wall.png: no face of 32 pixels or more, seen from the front' in error
+    assert '--size takes smaller ones, --kind folder whole photos' in error and '\n' not in error
+
+
+def test_checkpoints_of_another_family_are_refused_with_the_remedy(error_of, network, sandbox):
+    tensors, record = read_checkpoint(network / 'checkpoint.safetensors')
+    record['recipe']['family'] = 'sphere3'
+    save_file(tensors, 'other.safetensors', dict(trainer=json.dumps(record)))
+    save_file(tensors, 'foreign.safetensors')
+    remedies = {'other': "unknown family 'sphere3'", 'foreign': 'give one that dcgan-train wrote'}
+    for name, remedy in remedies.items():
+        error = error_of(generate_cli, f'{name}.safetensors')
+        assert remedy in error and '\n' not in error
+
+
 def test_a_network_for_128_pixels_is_trained_and_sampled(call, capsys):
     given = '--dataset=rooms', '--images=16', '--batch=8', '--width=0.0625', '--device=cpu'
     call(train_cli, 'dcgan', '--size=128', *given)
@@ -112,7 +134,7 @@ def test_what_training_and_sampling_import_is_installed_without_extras():
     parser.read(root / 'settings.ini')
     extras = [
         name.split('=')[0].replace('-', '_')
-        for extra in ('paper', 'hub', 'dev')
+        for extra in ('paper', 'hub', 'workflow', 'dev')
         for name in parser['DEFAULT'][f'{extra}_requirements'].split()
     ]
     code = without.format(blocked=[*extras, 'IPython'])

@@ -16,7 +16,7 @@ from .pairs import areas, costs, paces, shares_left, to_smallest
 from ..data.feed import to_float
 from ..gan.nets import n_parameters, tiles
 from ..measure.intervals import claim_row, t_interval
-from ..measure.watch import generate
+from ..measure.watch import draw_set
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #a6afcb59
 def with_interval(found:tuple # value, low, high
@@ -211,7 +211,7 @@ def samples_of_each(trained:dict, # title → `Trainer`
                     seed:int=0, # of the latent vectors, the same for all
                    )->list: # of panels, as of `show_panels`
     "40 real images, and as many samples of each training"
-    made = {title: generate(t.sampler, t.recipe.family, 40, seed)[:]
+    made = {title: draw_set(t.sampler, t.recipe.family, 40, seed)[:]
             for title, t in trained.items()}
     pictures = {'real': real[:40]} | made
     return [(title, tiles(to_float(x), nrow=10)) for title, x in pictures.items()]

@@ -312,7 +312,8 @@ def _read_faces(opened, name, size):
         return cascade.detectMultiScale(grey, 1.1, 5, minSize=(size // 2, size // 2))
     faces = list(cut_faces(read_photo(folder/name), find, size))
     if not faces:
-        raise ValueError(f'no face of {size // 2} pixels or more')
+        raise ValueError(f'no face of {size // 2} pixels or more, seen from the front (--size '
+                         'takes smaller ones, --kind folder whole photos)')
     return faces
 
 # %% ../../nbs/lib/data/sources.ipynb #8777cb65

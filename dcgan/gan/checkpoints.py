@@ -48,7 +48,8 @@ def read_checkpoint(path # a .safetensors file
             return {k: f.get_tensor(k) for k in f.keys()}, record
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as e:
         raise ValueError(f'{path} is damaged or not a checkpoint of this library ({e}): '
-                         'move it away to train again from the start') from None
+                         'move it away to train again from the start, or give one that dcgan-train '
+                         'wrote') from None
 
 # %% ../../nbs/lib/gan/checkpoints.ipynb #8d310418
 def read_training(path, # a .safetensors file

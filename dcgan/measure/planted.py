@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['changes', 'recompress', 'shift', 'brighten', 'mirror', 'plant', 'even', 'distance', 'real_pairs', 'pairs_within',
-           'sources', 'plant_halves', 'score', 'total', 'best', 'sweep', 'share_of', 'search_row', 'summed',
+           'sources', 'plant_halves', 'count_found', 'total', 'best', 'sweep', 'share_of', 'search_row', 'summed',
            'search_rows', 'found_pairs', 'scale_rows', 'figure_tradeoff', 'shown_pairs']
 
 # %% ../../nbs/lib/measure/planted.ipynb #f854177e
@@ -140,10 +140,10 @@ def _first(key): # True for the first of each value
     first[np.unique(key, return_index=True)[1]] = True
     return first
 
-def score(codes:np.ndarray, # N×2, uint64
-          planted:dict, # origin, kind and source of N images and copies
-          radius:int=0, # of `buckets`
-         )->dict: # real and each kind: counts n, found, removed, wrong
+def count_found(codes:np.ndarray, # N×2, uint64
+                planted:dict, # origin, kind and source of N images and copies
+                radius:int=0, # of `buckets`
+               )->dict: # real and each kind: counts n, found, removed, wrong
     "What a search by codes finds, removes, and removes in error"
     bucket, source = buckets(codes, radius), planted['source']
     removed = ~_first(bucket)
@@ -154,7 +154,7 @@ def score(codes:np.ndarray, # N×2, uint64
     return {k: {what: int(x[of].sum()) for what, x in counts.items()} for k, of in of_kind.items()}
 
 # %% ../../nbs/lib/measure/planted.ipynb #066fa412
-def total(scores:dict, # of `score`
+def total(scores:dict, # of `count_found`
          )->tuple: # both from 0 to 1
     "The mean recall over the kinds of copies, and the share of false positives among all removed"
     recall = np.mean([scores[k]['found'] / scores[k]['n'] for k in changes])
@@ -177,7 +177,7 @@ def sweep(net:Autoencoder, # trained
          )->dict: # (threshold, radius) → of `total`
     "How well a search works at many settings"
     coded = {t: dedup.codes(net, planted['images'], t, mirrored) for t in thresholds}
-    return {(t, r): total(score(c, planted, r)) for t, c in coded.items() for r in radii}
+    return {(t, r): total(count_found(c, planted, r)) for t, c in coded.items() for r in radii}
 
 # %% ../../nbs/lib/measure/planted.ipynb #17e53889
 def share_of(k:int, # how often something was so
@@ -200,14 +200,14 @@ def search_row(method:str, # title
                 removed=s['removed'], false_positives=s['wrong'])
 
 # %% ../../nbs/lib/measure/planted.ipynb #d7289d4a
-def summed(scores:dict # of `score`
+def summed(scores:dict # of `count_found`
           )->dict: # n, found, removed, wrong
     "Recall counts over all copies, removals over copies and images"
     copies = [s for kind, s in scores.items() if kind != 'real']
     return {k: sum(s[k] for s in (copies if k in ('n', 'found') else scores.values()))
             for k in ('n', 'found', 'removed', 'wrong')}
 
-def search_rows(results:dict # method → of `score`
+def search_rows(results:dict # method → of `count_found`
                )->list: # of dicts, of `search_row`
     "Rows for every kind, then for all copies, of every method"
     rows = [search_row(m, kind, s) for m, scores in results.items() for kind, s in scores.items()]
@@ -240,7 +240,7 @@ def scale_rows(codes:np.ndarray, # N×2, of `codes`, of a set without planted co
     N = len(codes)
     alone = dict(kind=np.zeros(N, int), origin=np.arange(N), source=join(*real.T, N))
     def row(radius):
-        s = score(codes, alone, radius)['real']
+        s = count_found(codes, alone, radius)['real']
         most = s['n'] * wilson(s['wrong'] / s['n'], s['n'])[1]
         lost, at_most = (wrong * (n / N)**2 for wrong in (s['wrong'], most))
         return dict(bits=radius, removed=s['removed'], in_error=s['wrong'],
@@ -249,7 +249,7 @@ def scale_rows(codes:np.ndarray, # N×2, of `codes`, of a set without planted co
     return [row(radius) for radius in radii]
 
 # %% ../../nbs/lib/measure/planted.ipynb #d2cb4ca1
-def _plot_kinds(ax, curve): # bits that may differ → of `score`
+def _plot_kinds(ax, curve): # bits that may differ → of `count_found`
     for k in changes:
         recall = [100 * s[k]['found'] / s[k]['n'] for s in curve.values()]
         ax.plot([*curve], recall, marker='.', label=k)
@@ -257,7 +257,7 @@ def _plot_kinds(ax, curve): # bits that may differ → of `score`
     ax.legend()
 
 # %% ../../nbs/lib/measure/planted.ipynb #f34f2af9
-def figure_tradeoff(curves:dict, # threshold, bits that may differ → {setting: of `score`}
+def figure_tradeoff(curves:dict, # threshold, bits that may differ → {setting: of `count_found`}
                    ): # a figure
     "Recall of each kind by the bits that may differ, and false positives against recall"
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.9), layout='constrained')

@@ -20,7 +20,7 @@ import torch.nn as nn
 from ..base.core import by_scale, pick_device
 from ..base.tables import table_row
 from ..data.store import ImageSet, known, load
-from ..gan.launch import train
+from ..gan.launch import sized, train
 from ..gan.trainer import Measure, Recipe, Trainer
 from ..measure.memorisation import as_given, memorisation
 from ..measure.metrics import compare, embed, embed_once, imagenet_features
@@ -33,14 +33,15 @@ def pictures(name:str, # of a set of the store, or a world
              scale:str='laptop', # a resolved scale
              n:int=None, # training images of a world; None: what the scale says
              seed:int=0, # of a world
-            ): # (train, held_out), two `ImageSet`s of 64×64
+             size:int=64, # side of the images, pixels; stored ones are resized
+            ): # (train, held_out), two `ImageSet`s
     "Training images and held-out images of the same kind"
     held_out = by_scale(None, scale, smoke=32, laptop=500, overnight=5000, paper=5000)
     if name not in worlds:
         most = by_scale(None, scale, smoke=256, laptop=None, paper=None)
-        return _hold_out_first(load(name, 'train', 64, most), held_out)
+        return _hold_out_first(load(name, 'train', size, most), held_out)
     n = by_scale(n, scale, smoke=256, laptop=20_000, overnight=100_000, paper=300_000)
-    return load(name, 'train', 64, n, seed), load(name, 'test', 64, held_out, seed)
+    return load(name, 'train', size, n, seed), load(name, 'test', size, held_out, seed)
 
 def _hold_out_first(images, n): # at most a tenth of them
     n = min(n, len(images) // 10)
@@ -52,13 +53,15 @@ def unseen(name:str, # of a set of the store, or a world
            n:int=None, # training images of a world
            seed:int=0, # of a world
            most:int=100_000, # images of a world, at most
-          )->ImageSet: # 64×64
+           size:int=64, # side of the images, pixels
+          )->ImageSet:
     "Real images to measure against: for a world, images that no choice depends on"
-    train, held_out = pictures(name, scale, n, seed)
+    train, held_out = pictures(name, scale, n, seed, size)
     if name not in worlds:
         return held_out
     used = len(held_out)
-    return load(name, 'test', 64, used + min(len(train), most), seed).subset(slice(used, None))
+    both = load(name, 'test', size, used + min(len(train), most), seed)
+    return both.subset(slice(used, None))
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #958c24de
 _quick_rates = dict(rooms=5e-4) # where §4's 2e-4 is not the best in a quick tour
@@ -72,13 +75,15 @@ def bedroom_recipe(name:str, # of a set of the store, or a world
                    epochs:int=None, # passes; None: a multiple of five that shows enough images
                    seed:int=0, # of weights, order and latents
                    extended:bool=False, # with DiffAugment and mirrored images?
-                  )->Recipe: # of the family `lsun64`
-    "How bedrooms and faces are trained (§4)"
+                   size:int=64, # side of the images, one of `image_sizes`
+                  )->Recipe: # of the family `lsun64`, or `dcgan` with its size
+    "How bedrooms and faces are trained (§4); a `ValueError` for a size that is not allowed"
     width, batch, schedule, shown = _sizes[scale]
     if epochs is None:
         epochs = 5 * math.ceil(shown / (5 * n))
     lr = _quick_rates.get(name, 2e-4) if scale in ('smoke', 'laptop') else 2e-4
-    recipe = Recipe('lsun64', width, epochs, batch, lr, schedule=schedule, seed=seed)
+    family = 'lsun64' if size == 64 else sized('dcgan', size)
+    recipe = Recipe(family, width, epochs, batch, lr, schedule=schedule, seed=seed)
     return _with_options(recipe, scale == 'overnight', extended)
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #3ad1485d
@@ -109,7 +114,8 @@ def watch(recipe:Recipe, # of a training
          )->Measure: # for `dcgan.gan.trainer.train`
     "KID × 1000 of samples along a training of bedrooms or faces"
     every = look_every(recipe.epochs, n, min(n_look, len(held_out)), looks)
-    return watch_kid(imagenet_features(pick_device(device)), held_out, 'lsun64', every=every)
+    net = imagenet_features(pick_device(device))
+    return watch_kid(net, held_out, recipe.family, every=every)
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #21592842
 def _passes(epochs, name): # of one data set
@@ -126,11 +132,12 @@ def trained(name:str, # of a set of the store, or a world
             device='auto', # auto, cpu or cuda
             best:bool=None, # the state with the smallest KID? None: if there is no averaged G
             extended:bool=False, # with DiffAugment and mirrored images?
+            size:int=64, # side of the images, pixels
            )->Trainer: # its networks in `sampler` and D, its images in `data`
     "The networks of a set of bedrooms or faces: loaded, or trained now"
     epochs = _passes(epochs, name)
-    images, held_out = pictures(name, scale, n, seed)
-    recipe = bedroom_recipe(name, len(images), scale, epochs, seed, extended)
+    images, held_out = pictures(name, scale, n, seed, size)
+    recipe = bedroom_recipe(name, len(images), scale, epochs, seed, extended, size)
     t = train(recipe, images, watch(recipe, len(images), held_out, device), device)
     if best is None:
         best = recipe.ema is None
@@ -146,8 +153,9 @@ def train_plainly(name:str, # of a set of the store, or a world
                   looks:int=10, # at KID, wanted
                  )->Trainer: # in its last state
     "A training with a constant rate and without averaged generator, watched by KID (§4)"
-    recipe = plain(bedroom_recipe(name, len(data), scale, epochs, seed))
-    held_out = pictures(name, scale, n, seed)[1]
+    size = data.shape[-1]
+    recipe = plain(bedroom_recipe(name, len(data), scale, epochs, seed, size=size))
+    held_out = pictures(name, scale, n, seed, size)[1]
     return train(recipe, data, watch(recipe, len(data), held_out, looks=looks))
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #8a9d24a5

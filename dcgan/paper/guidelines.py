@@ -28,7 +28,7 @@ from ..gan.launch import as_computed, folder_of, train_all
 from ..gan.nets import build, dense_layers, families
 from ..gan.trainer import Measure, Recipe
 from ..measure.metrics import ImageNetFeatures, embed, embed_once, imagenet_features, kid
-from ..measure.watch import generate
+from ..measure.watch import draw_set
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #596d04e7
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def take_look(G, D, # networks; D is not used
               shares:np.ndarray, # 3×256, of the same images
              )->dict: # KID × 1000, diversity, colours, range
     "What a look finds"
-    fake = generate(G, family, len(X))
+    fake = draw_set(G, family, len(X))
     found = embed(quick_features(next(G.parameters()).device), fake)
     colours = colour_shares(fake)
     numbers = {'KID × 1000': 1000 * kid(X, found)[0], 'diversity': diversity(found, X),
@@ -299,7 +299,7 @@ def _final_score(recipe, tensors, held_out, n, device): # KID × 1000 of the las
     G, _ = build(recipe.family, recipe.width, recipe.seed)
     G.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith('G.')})
     net, real = imagenet_features(device), held_out.subset(n)
-    fake = generate(G.to(device), recipe.family, len(real), seed=1)
+    fake = draw_set(G.to(device), recipe.family, len(real), seed=1)
     return 1000 * kid(embed_once(net, real), embed(net, fake))[0]
 
 def _score_once(job, tensors, held_out, n, device): # loaded if it was computed before

@@ -192,6 +192,8 @@ def is_up_to_date(notebook:str, # such as '05_svhn'
     return last.get('state') == state(notebook, parameters) and there
 
 # %% ../../nbs/lib/tools/figures.ipynb #a83a370f
+_quiet = ['--log-level=50'] # jupyter_client interrupts a kernel before it ends it: no error
+
 def execute(notebook:str, # such as '05_svhn'
             parameters:dict, # for its parameters cell, `scale` among them
             scale:str, # smoke, laptop, overnight or paper
@@ -202,7 +204,7 @@ def execute(notebook:str, # such as '05_svhn'
     running = runs_root()/f'executed/{notebook}.ipynb'
     running.parent.mkdir(parents=True, exist_ok=True)
     ran = papermill.execute_notebook(str(source), str(running), parameters, kernel_name='python3',
-                                     progress_bar=bar or False)
+                                     progress_bar=bar or False, extra_arguments=_quiet)
     nb = slim(ran)
     nb.metadata['dcgan'] = dict(state=began, left=[*results_of(notebook, scale)])
     with atomic_path(kept_notebook(notebook, scale)) as path:

@@ -72,8 +72,10 @@ def keep_weights(run:Run, # of the notebook
 def weights_folders(scale:str='overnight' # whose results to look through
                    )->list: # of paths
     "Where kept networks are looked for, the first hit counts"
-    beside = Path(dcgan.__file__).parents[1]/'figures'/('' if scale == 'overnight' else scale)
-    return [figures_root(scale)/'weights', beside/'weights']
+    library = Path(dcgan.__file__).parent
+    beside = library.parent/'figures'/('' if scale == 'overnight' else scale)
+    carried = [library/'weights'] if scale == 'overnight' else []
+    return [figures_root(scale)/'weights', beside/'weights', *carried]
 
 def pretrained_names(scale:str='overnight' # whose results to look through
                     )->list: # such as ['lfw', 'mnist']

@@ -7,7 +7,7 @@ __all__ = ['settle', 'in_turn', 'repeated', 'ratio', 'gain_rows', 'multiply', 'm
            'Pictures', 'picture_loader', 'PlainLoop', 'fresh_trainer', 'trainer_turn', 'contestants', 'training_row',
            'figure_rates', 'step_flops', 'top_operators', 'is_product', 'short_name', 'profiles', 'figure_profile',
            'resident', 'highest', 'in_process', 'training_memory', 'memory_row', 'exponent', 'costs_at',
-           'fresh_minibatch', 'exponents', 'figure_growth', 'as_one_of_two', 'traffic']
+           'fresh_minibatch', 'size_rows', 'exponents', 'figure_growth', 'as_one_of_two', 'traffic']
 
 # %% ../../nbs/lib/tools/speed.ipynb #baad4f24
 import json
@@ -527,6 +527,26 @@ def fresh_minibatch(family:str, # as of `Recipe`
     "A function that trains on one minibatch of noise"
     t = fresh_trainer(family, width, batch, device=device.type, seed=seed)
     return lambda: list(trainer_turn(t))
+
+# %% ../../nbs/lib/tools/speed.ipynb #1b451fc9
+def size_rows(sizes, # of `image_sizes`, the first is what the others are compared with
+              width:float, # as of `Recipe`
+              batch:int=64, # likewise
+              rounds:int=3, # timed minibatches of each size
+              device:str='cpu', # cpu or cuda
+             )->list: # of dicts: size, parameters, images/s, time beside the first, peak memory
+    "What training costs at several image sizes, timed in turn, as rows of a table"
+    d, rows = torch.device(device), []
+    systems = {n: repeated(fresh_minibatch(f'dcgan{n}', width, batch, d)) for n in sizes}
+    seconds = in_turn(systems, rounds, d)
+    for size in sizes:
+        m = memory_row(f'dcgan{size}', width, batch, device=device)
+        longer, low, high = ratio(seconds[size], seconds[sizes[0]])
+        rows.append({'size': size, 'parameters, M': m['parameters, M'],
+                     'images/s': round(batch / float(np.median(seconds[size]))),
+                     f'× time of {sizes[0]}': longer, 'from': low, 'to': high,
+                     'peak, GB': m['peak, GB']})
+    return rows
 
 # %% ../../nbs/lib/tools/speed.ipynb #719e0a24
 def exponents(curves:dict # what grows → name → {size: cost}
