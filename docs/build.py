@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import yaml
 from findings import findings, stale
+from generators import buttons, write_all
 from house import house
 from library import Library, api
 from light import lighten
@@ -30,6 +31,7 @@ nbs, figures, packages, proc, site = (
     root / '_proc',
     root / '_docs',
 )
+models = proc / '_static/explorer/models'
 paths = {p.stem: p for p in nbs.rglob('[!._]*.ipynb') if '.ipynb_checkpoints' not in p.parts}
 plan = yaml.safe_load((root / 'docs/site.yml').read_text())
 vendored = dict(
@@ -41,6 +43,9 @@ vendored = dict(
                 'ort.wasm.min.mjs',
                 'ort-wasm-simd-threaded.mjs',
                 'ort-wasm-simd-threaded.wasm',
+                'ort.jspi.min.mjs',
+                'ort-wasm-simd-threaded.jspi.mjs',
+                'ort-wasm-simd-threaded.jspi.wasm',
             )
         ]
     },
@@ -497,7 +502,7 @@ def assets():
     copies = {p: proc / 'figures' / p.name for e in ('png', 'gif') for p in figures.glob(f'*.{e}')}
     copies |= {p: proc / 'figures/paper' / p.name for p in figures.glob('paper/*.png')}
     copies |= {p: proc / '_static/provenance' / p.name for p in figures.glob('*.json')}
-    copies |= {p: proc / '_static/explorer/models' / p.name for p in figures.glob('generators/*')}
+    copies |= {p: models / p.name for p in figures.glob('generators/*')}
     copies |= {p: proc / '_static/notebooks' / p.name for p in figures.glob('notebooks/*.ipynb')}
     for package, files in vendored.items():
         for f in files:
@@ -510,6 +515,7 @@ def assets():
         )
     for source, to in copies.items():
         to.parent.mkdir(parents=True, exist_ok=True), shutil.copyfile(source, to)
+    write_all(figures / 'weights', models)
 
 
 def build():
@@ -529,8 +535,9 @@ def build():
             (proc / name).write_text(text),
         ),
     )
-    if list(figures.glob('generators/*.onnx')):
-        write('explorer.md', library.linked((root / 'docs/explorer.md').read_text(), {}))
+    if list(models.glob('*.onnx')):
+        text = library.linked((root / 'docs/explorer.md').read_text(), {})
+        write('explorer.md', text.replace('{generators}', buttons(models)))
     write('failing.md', library.linked(illustrated((root / 'docs/failing.md').read_text()), {}))
     write('gan2d.md', gan2d(names))
     running = '\n'.join(f'## {s}\n{parts[s]}' for s in plan['running'] if s in parts)
