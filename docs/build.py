@@ -21,6 +21,7 @@ from light import lighten
 from moving import figure as moving
 from nbdev.serve import proc_nbs
 from PIL import Image
+from report import report
 from sphinx.cmd.build import build_main
 
 root = Path(__file__).resolve().parents[1]
@@ -356,7 +357,7 @@ def shown(path, link):
             for r in rows
         ]
         body = (
-            '<table><tr><th></th><th>paper</th><th>ours</th></tr>'
+            '<table><tr><td></td><th>paper</th><th>ours</th></tr>'
             + ''.join(f'<tr><td>{m}</td><td>{p}</td><td>{o}</td></tr>' for m, p, o in cells)
             + '</table>'
         )
@@ -415,6 +416,7 @@ def first_screen():
         for kind, page, verb, what in ways
         if there(page)
     )
+    buttons += '<a class="way" href="_static/dcgan.pdf"><b>Print</b> all results, a PDF</a>'
     return (
         f'<div class="first">{picture}<p class="what">Radford, Metz and Chintala '
         '(<a href="https://arxiv.org/abs/1511.06434">2015</a>) trained two networks of strided '
@@ -545,6 +547,7 @@ def build():
     write('running.md', f'# Running it\n{library.linked(running, {})}')
     write('house.md', house(library, plan['house']))
     write('library.md', shelf(library))
+    report(plan, figures, result, proc / '_static/dcgan.pdf')
     write('names.json', json.dumps(names))
     for module in library.entries:
         write(f'api/{module}.md', api(module, library))
