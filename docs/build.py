@@ -400,7 +400,10 @@ def first_screen():
     picture = ''
     if path.exists():
         made = json.loads(path.with_suffix('.json').read_text())['caption'].partition(' Scale: ')[2]
-        text = said(f'Walks in Z, each from one random latent vector to the next. Scale: {made}')
+        what = f"{plan['moving'].capitalize()} that a generator draws while its random input changes."
+        if 'procedural world' in made:
+            what += ' It learnt from images that a program drew: none is a photograph.'
+        text = said(f'{what} Scale: {made}')
         picture = moving(path, proc / '_static', text)
     found = ''.join(
         f'<li><a href="{f["notebook"]}.html"><b>{said(f["number"])}</b> {said(f["text"])}</a></li>'
@@ -408,21 +411,22 @@ def first_screen():
     )
     ways = [
         ('read', '00_one_sitting', 'Read', 'a DCGAN in one sitting'),
-        ('play', 'gan2d', 'Play', 'train a GAN in this page'),
-        ('play', 'explorer', 'Play', 'move in Z yourself'),
+        ('play', 'gan2d', 'Play', 'train a small GAN'),
+        ('play', 'explorer', 'Play', 'draw with a trained one'),
     ]
     buttons = ''.join(
         f'<a class="way {kind}" href="{page}.html"><b>{verb}</b> {what}</a>'
         for kind, page, verb, what in ways
         if there(page)
     )
-    buttons += '<a class="way" href="_static/dcgan.pdf"><b>Print</b> all results, a PDF</a>'
+    buttons += '<a class="way" href="_static/dcgan.pdf"><b>PDF</b> all results</a>'
     return (
-        f'<div class="first">{picture}<p class="what">Radford, Metz and Chintala '
-        '(<a href="https://arxiv.org/abs/1511.06434">2015</a>) trained two networks of strided '
-        'convolutions against each other and found features worth having. Here every table and '
-        'figure of their paper is made again by a notebook that you can run, with the control '
-        f'that its claim needs.</p><nav class="ways" aria-label="Ways on">{buttons}</nav>'
+        f'<div class="first">{picture}<p class="what">A GAN trains two networks against each '
+        'other: a generator draws images from random numbers, a discriminator tells them from '
+        'real ones. Radford, Metz and Chintala (<a href="https://arxiv.org/abs/1511.06434">2015'
+        '</a>) built both of convolutions, the DCGAN. Here notebooks that you can run make every '
+        'table and figure of their paper again, with the control that each claim needs.</p>'
+        f'<nav class="ways" aria-label="Ways on">{buttons}</nav>'
         f'<ul class="findings" aria-label="What was found">{found}</ul></div>'
     )
 
