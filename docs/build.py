@@ -400,7 +400,8 @@ def first_screen():
     picture = ''
     if path.exists():
         made = json.loads(path.with_suffix('.json').read_text())['caption'].partition(' Scale: ')[2]
-        what = f"{plan['moving'].capitalize()} that a generator draws while its random input changes."
+        name = plan['moving'].capitalize()
+        what = f'{name} that a generator draws while its random input changes.'
         if 'procedural world' in made:
             what += ' It learnt from images that a program drew: none is a photograph.'
         text = said(f'{what} Scale: {made}')

@@ -198,7 +198,6 @@ async function show(generator) { // the controls that this generator has
   $('.sum').hidden = $('.noise').hidden = true
   $('.still').hidden = true
   $('.share').disabled = state.own
-  $('.latent').closest('label').hidden = !state.own
   const shown = worlds.includes(generator.data?.name)
   $('.find').checked = state.near
   $('.find').closest('label').hidden = !shown
