@@ -30,7 +30,9 @@ def write(path, folder):
     export_onnx(G, folder / f'{name}.onnx', low)
     page = page_of(G, draw_block(recipe, 0)[:9], low, latent=recipe.latent)
     told = {k: kept[k] for k in ('notebook', 'datasets', 'scale', 'commit')}
-    text = json.dumps(dict(told, caption=kept['caption'], page=page))
+    what = f'The generator of a DCGAN ({recipe.family}, width {recipe.width:g}), kept as weights.'
+    caption = f"{what} Scale: {kept['caption'].partition(' Scale: ')[2]}"
+    text = json.dumps(dict(told, caption=caption, page=page))
     (folder / f'{name}.json').write_text(text)
 
 
