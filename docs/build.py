@@ -403,7 +403,7 @@ def first_screen():
         name = plan['moving'].capitalize()
         what = f'{name} that a generator draws while its random input changes.'
         if 'procedural world' in made:
-            what += ' It learnt from images that a program drew: none is a photograph.'
+            what += ' It learnt from drawn images, no photographs.'
         text = said(f'{what} Scale: {made}')
         picture = moving(path, proc / '_static', text)
     found = ''.join(
@@ -426,7 +426,7 @@ def first_screen():
         'other: a generator draws images from random numbers, a discriminator tells them from '
         'real ones. Radford, Metz and Chintala (<a href="https://arxiv.org/abs/1511.06434">2015'
         '</a>) built both of convolutions, the DCGAN. Here notebooks that you can run make every '
-        'table and figure of their paper again, with the control that each claim needs.</p>'
+        'table and figure of their paper again, and test each claim against a control.</p>'
         f'<nav class="ways" aria-label="Ways on">{buttons}</nav>'
         f'<ul class="findings" aria-label="What was found">{found}</ul></div>'
     )
