@@ -11,6 +11,7 @@ from dcgan.tools.pretrained import read_weights
 from dcgan.tools.use import draw_block, frozen_generator
 
 first = ('rooms', 'faces', 'digits')  # in the order of the page
+titles = dict(svhn='House numbers', lfw='Photographed faces', mnist='MNIST', cifar10='CIFAR-10')
 
 
 def can_be_shown(networks):
@@ -49,7 +50,7 @@ def buttons(folder):
     "HTML of a button for each generator of a folder"
     names = sorted(p.stem for p in folder.glob('*.onnx'))
     ordered = [n for n in first if n in names] + [n for n in names if n not in first]
-    shown = {n: n.upper() if n == 'svhn' else n.replace('_', ' ').capitalize() for n in ordered}
+    shown = {n: titles.get(n, n.replace('_', ' ').capitalize()) for n in ordered}
     return '\n'.join(
         f'    <button type="button" data-name="{n}" aria-pressed="false">{text}</button>'
         for n, text in shown.items()
