@@ -535,13 +535,12 @@ def build():
             nbformat.write(notebook, Path(folder) / f'{name}.ipynb')
         proc_nbs(path=folder, n_workers=0, force=True)
     assets()
-    parts, write = (
-        sections(),
-        lambda name, text: (
-            (proc / name).parent.mkdir(exist_ok=True),
-            (proc / name).write_text(text),
-        ),
-    )
+    parts = sections()
+
+    def write(name, text):
+        (proc / name).parent.mkdir(exist_ok=True)
+        (proc / name).write_text(text)
+
     if list(models.glob('*.onnx')):
         text = library.linked((root / 'docs/explorer.md').read_text(), {})
         write('explorer.md', text.replace('{generators}', buttons(models)))
