@@ -108,8 +108,10 @@ def _stage(graph, stage, x, in_bytes): # → the name of the stage's output
         if stage.layer.grid:
             x = _node(graph, 'Reshape', x, _value(graph, [0, *stage.shape]))
     else:
-        x = _node(graph, 'ConvTranspose', x, weights, bias, kernel_shape=op.kernel_size,
-                  strides=op.stride, pads=op.padding * 2, output_padding=op.output_padding)
+        x = _node(graph, 'ConvTranspose', x, weights, bias,
+                  kernel_shape=op.kernel_size,
+                  strides=op.stride, pads=op.padding * 2,
+                  output_padding=op.output_padding)
     return _node(graph, type(stage.activation).__name__.replace('ReLU', 'Relu'), x)
 
 # %% ../../nbs/lib/tools/explorer_files.ipynb #e72a1201
@@ -141,7 +143,8 @@ def export_onnx(G:Net, # a generator with frozen statistics
     "Write a generator as a file from z, and N×classes weights y, to images N×C×H×W in [0, 1]"
     G = rounded(fold(G), in_bytes)
     opset = [helper.make_opsetid('', 17)]
-    model = helper.make_model(_graph(G, low, in_bytes), opset_imports=opset, ir_version=8,
+    model = helper.make_model(_graph(G, low, in_bytes),
+                              opset_imports=opset, ir_version=8,
                               producer_name='dcgan')
     onnx.checker.check_model(model, full_check=True)
     Path(path).write_bytes(model.SerializeToString())
@@ -180,7 +183,8 @@ def file_differences(path, # of `export_onnx`
     far = 100 * (apart > 1).float().mean().item()
     return {'bytes': Path(path).stat().st_size, 'weights': n_parameters(folded),
             'samples': len(z), 'largest, runtime': runtime.max().item(),
-            'largest, all': apart.max().item(), 'mean, all': round(apart.mean().item(), 4),
+            'largest, all': apart.max().item(),
+            'mean, all': round(apart.mean().item(), 4),
             'pixels more than 1 apart, %': round(far, 3)}
 
 # %% ../../nbs/lib/tools/explorer_files.ipynb #03ffdefe
@@ -219,8 +223,10 @@ def page_of(G:Net, # with frozen statistics
            )->dict:
     "What the explorer page is told of a generator"
     sliders = {k: dict(z=as_text(v), limit=limit) for k, (v, limit) in (directions or {}).items()}
-    return dict(shape=G.stages[-1].shape, z=points.shape[1], classes=G.classes, latent=latent,
-                points=as_text(points), reference=reference(G, points, low), directions=sliders,
+    return dict(shape=G.stages[-1].shape, z=points.shape[1],
+                classes=G.classes, latent=latent,
+                points=as_text(points), reference=reference(G, points, low),
+                directions=sliders,
                 sums=[dict(names=k, z=as_text(v)) for k, v in (sums or {}).items()])
 
 # %% ../../nbs/lib/tools/explorer_files.ipynb #e4816cca
@@ -241,5 +247,6 @@ def keep_generator(run:Run, # whose result it is
     page = page_of(G, points, low, directions, sums)
     def write(path):
         export_onnx(G, path, low, in_bytes)
-    return run.keep_files(f'generators/{name}', {'.onnx': write}, caption=run.caption(caption),
+    return run.keep_files(f'generators/{name}', {'.onnx': write},
+                          caption=run.caption(caption),
                           page=page, **more)
