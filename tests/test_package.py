@@ -60,6 +60,16 @@ def test_an_installed_wheel_finds_its_networks_from_any_folder(wheel, tmp_path, 
     assert names == sorted(p.stem for p in root.glob('figures/weights/*.safetensors'))
 
 
+def test_a_notebook_runs_outside_a_checkout(wheel, run, tmp_path, monkeypatch):
+    zipfile.ZipFile(wheel).extractall(tmp_path / 'site')
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path / 'site'))
+    (tmp_path / 'work').mkdir()
+    notebook = root / 'nbs/14_claims.ipynb'
+    done = run('papermill', notebook, 'out.ipynb', '-p', 'scale', 'smoke', cwd=tmp_path / 'work')
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / 'figures/smoke/claims.md').exists()
+
+
 def test_the_lock_file_pins_what_was_tested_with_hashes_and_names_no_host():
     pins = dict(re.findall(r'^([\w.-]+)==(\S+) \\$', lock, re.M))
     normal = {re.sub('[-_.]+', '-', name).lower(): v for name, v in pins.items()}
