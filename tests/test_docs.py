@@ -277,6 +277,8 @@ def test_paper_notebooks_fold_their_code_and_say_how_to_run_them(browser, addres
 main_pages = ['index', '00_one_sitting', '01_guidelines', '05_svhn', '14_claims', 'gan2d',
               'explorer', 'explorer#g=faces', 'failing', 'house', 'library', 'running', 'trainer',
               'api/gan.trainer']
+settled = """mode => document.readyState === 'complete' && !document.getAnimations().length
+    && document.documentElement.dataset.theme === mode"""
 broken_rules = """async () => {
     const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']
     const found = await axe.run({ runOnly: tags })
@@ -296,6 +298,7 @@ def test_main_pages_are_accessible(browser, address, mode, width):
         page.goto(f'{address}{path}.html{"#" + state if state else ""}')
         if state:
             page.wait_for_selector('#explorer[data-state=ready]')
+        page.wait_for_function(settled, arg=mode)
         page.evaluate(axe)
         found[name] = page.evaluate(broken_rules)
     page.close()
