@@ -2,7 +2,7 @@
 #                ARGS='-p epochs 60' for the notebooks' parameters, ARGS=--kept for those of the results that are here,
 #                ARGS='--minutes 10' for as many as fit, most valuable first)
 # make test      all tests
-# make docs      the site, in _docs (then: python -m http.server -d _docs)
+# make docs      the site and its PDF, in _docs (then: python -m http.server -d _docs)
 # make verify    whether every kept result can be traced; with NB=05_svhn, whether it comes out again
 # make screens   the kept results on the first screens of the notebooks, and in README
 # make oneclick  links to Colab and Kaggle, and the cell that installs there, in the paper notebooks: for the remote `origin` if it

@@ -14,12 +14,14 @@ from pathlib import Path
 import nbformat
 import yaml
 from findings import findings, stale
+from generators import buttons, write_all
 from house import house
 from library import Library, api
 from light import lighten
 from moving import figure as moving
 from nbdev.serve import proc_nbs
 from PIL import Image
+from report import report
 from sphinx.cmd.build import build_main
 
 root = Path(__file__).resolve().parents[1]
@@ -30,6 +32,7 @@ nbs, figures, packages, proc, site = (
     root / '_proc',
     root / '_docs',
 )
+models = proc / '_static/explorer/models'
 paths = {p.stem: p for p in nbs.rglob('[!._]*.ipynb') if '.ipynb_checkpoints' not in p.parts}
 plan = yaml.safe_load((root / 'docs/site.yml').read_text())
 vendored = dict(
@@ -41,6 +44,9 @@ vendored = dict(
                 'ort.wasm.min.mjs',
                 'ort-wasm-simd-threaded.mjs',
                 'ort-wasm-simd-threaded.wasm',
+                'ort.jspi.min.mjs',
+                'ort-wasm-simd-threaded.jspi.mjs',
+                'ort-wasm-simd-threaded.jspi.wasm',
             )
         ]
     },
@@ -351,7 +357,7 @@ def shown(path, link):
             for r in rows
         ]
         body = (
-            '<table><tr><th></th><th>paper</th><th>ours</th></tr>'
+            '<table><tr><td></td><th>paper</th><th>ours</th></tr>'
             + ''.join(f'<tr><td>{m}</td><td>{p}</td><td>{o}</td></tr>' for m, p, o in cells)
             + '</table>'
         )
@@ -394,7 +400,11 @@ def first_screen():
     picture = ''
     if path.exists():
         made = json.loads(path.with_suffix('.json').read_text())['caption'].partition(' Scale: ')[2]
-        text = said(f'Walks in Z, each from one random latent vector to the next. Scale: {made}')
+        name = plan['moving'].capitalize()
+        what = f'{name} that a generator draws while its random input changes.'
+        if 'procedural world' in made:
+            what += ' It learnt from drawn images, no photographs.'
+        text = said(f'{what} Scale: {made}')
         picture = moving(path, proc / '_static', text)
     found = ''.join(
         f'<li><a href="{f["notebook"]}.html"><b>{said(f["number"])}</b> {said(f["text"])}</a></li>'
@@ -402,20 +412,22 @@ def first_screen():
     )
     ways = [
         ('read', '00_one_sitting', 'Read', 'a DCGAN in one sitting'),
-        ('play', 'gan2d', 'Play', 'train a GAN in this page'),
-        ('play', 'explorer', 'Play', 'move in Z yourself'),
+        ('play', 'gan2d', 'Play', 'train a small GAN'),
+        ('play', 'explorer', 'Play', 'draw with a trained one'),
     ]
     buttons = ''.join(
         f'<a class="way {kind}" href="{page}.html"><b>{verb}</b> {what}</a>'
         for kind, page, verb, what in ways
         if there(page)
     )
+    buttons += '<a class="way" href="_static/dcgan.pdf"><b>PDF</b> all results</a>'
     return (
-        f'<div class="first">{picture}<p class="what">Radford, Metz and Chintala '
-        '(<a href="https://arxiv.org/abs/1511.06434">2015</a>) trained two networks of strided '
-        'convolutions against each other and found features worth having. Here every table and '
-        'figure of their paper is made again by a notebook that you can run, with the control '
-        f'that its claim needs.</p><nav class="ways" aria-label="Ways on">{buttons}</nav>'
+        f'<div class="first">{picture}<p class="what">A GAN trains two networks against each '
+        'other: a generator draws images from random numbers, a discriminator tells them from '
+        'real ones. Radford, Metz and Chintala (<a href="https://arxiv.org/abs/1511.06434">2015'
+        '</a>) built both of convolutions, the DCGAN. Here notebooks that you can run make every '
+        'table and figure of their paper again, and test each claim against a control.</p>'
+        f'<nav class="ways" aria-label="Ways on">{buttons}</nav>'
         f'<ul class="findings" aria-label="What was found">{found}</ul></div>'
     )
 
@@ -497,7 +509,7 @@ def assets():
     copies = {p: proc / 'figures' / p.name for e in ('png', 'gif') for p in figures.glob(f'*.{e}')}
     copies |= {p: proc / 'figures/paper' / p.name for p in figures.glob('paper/*.png')}
     copies |= {p: proc / '_static/provenance' / p.name for p in figures.glob('*.json')}
-    copies |= {p: proc / '_static/explorer/models' / p.name for p in figures.glob('generators/*')}
+    copies |= {p: models / p.name for p in figures.glob('generators/*')}
     copies |= {p: proc / '_static/notebooks' / p.name for p in figures.glob('notebooks/*.ipynb')}
     for package, files in vendored.items():
         for f in files:
@@ -510,6 +522,7 @@ def assets():
         )
     for source, to in copies.items():
         to.parent.mkdir(parents=True, exist_ok=True), shutil.copyfile(source, to)
+    write_all(figures / 'weights', models)
 
 
 def build():
@@ -522,15 +535,15 @@ def build():
             nbformat.write(notebook, Path(folder) / f'{name}.ipynb')
         proc_nbs(path=folder, n_workers=0, force=True)
     assets()
-    parts, write = (
-        sections(),
-        lambda name, text: (
-            (proc / name).parent.mkdir(exist_ok=True),
-            (proc / name).write_text(text),
-        ),
-    )
-    if list(figures.glob('generators/*.onnx')):
-        write('explorer.md', library.linked((root / 'docs/explorer.md').read_text(), {}))
+    parts = sections()
+
+    def write(name, text):
+        (proc / name).parent.mkdir(exist_ok=True)
+        (proc / name).write_text(text)
+
+    if list(models.glob('*.onnx')):
+        text = library.linked((root / 'docs/explorer.md').read_text(), {})
+        write('explorer.md', text.replace('{generators}', buttons(models)))
     for name in ('failing', 'asked', 'cluster'):
         text = illustrated((root / f'docs/{name}.md').read_text())
         write(f'{name}.md', library.linked(text, {}))
@@ -540,6 +553,7 @@ def build():
     write('running.md', f'# Running it\n{library.linked(running, {})}')
     write('house.md', house(library, plan['house']))
     write('library.md', shelf(library))
+    report(plan, figures, result, proc / '_static/dcgan.pdf')
     write('names.json', json.dumps(names))
     for module in library.entries:
         write(f'api/{module}.md', api(module, library))

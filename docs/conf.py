@@ -35,6 +35,7 @@ html_theme_options = dict(
 )
 html_context, html_favicon = dict(default_mode='auto'), '_static/favicon.svg'
 html_static_path, html_css_files = ['_static', '../_proc/_static'], ['site.css']
+html_js_files = [('site.js', dict(defer='defer'))]
 html_copy_source = html_show_sourcelink = html_show_sphinx = html_use_index = False
 highlight_language, mathjax_path = 'none', 'vendor/mathjax/none.js'  # see light.py
 

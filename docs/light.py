@@ -18,8 +18,17 @@ search = [r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*
 names = [  # of controls, for screen readers: their text where they have one
     ('<summary aria-label="Toggle hidden content">', '<summary>'),
     (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Pages below this one">'),
+    (r'(<div id="pst-primary-sidebar")', r'\1 role="navigation" aria-label="Site"'),
     (r'(<button class="btn search-button-field[^>]*?) aria-label="Search"', r'\1'),
 ]
+
+parameters = re.compile(r'<dl>\n(?:<dd><em class="sig-param">.*?</dd>\n)+</dl>')
+
+
+def listed(match):
+    "The lines of a long signature as a list: Sphinx writes them as definitions without terms"
+    text = match[0].replace('<dl>', '<ul class="parameters">').replace('</dl>', '</ul>')
+    return text.replace('<dd>', '<li>').replace('</dd>', '</li>')
 
 
 def tex_of(match):
@@ -70,5 +79,6 @@ def lighten(site):
             text = re.sub(pattern, '', text)
         for pattern, name in names:
             text = re.sub(pattern, name, text)
+        text = parameters.sub(listed, text)
         path.write_text(text)
     drop_icons(site, pages.values())

@@ -4,23 +4,32 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from PIL import Image
 
 from dcgan.base.core import Run, generator
+from dcgan.data.store import load, resize_images
 from dcgan.gan.nets import build, latents
 from dcgan.paper.walks import freeze
-from dcgan.tools.explorer import draw_onnx, from_text, keep_generator
+from dcgan.tools.explorer import draw_onnx, export_onnx, from_text, keep_generator
 
 pytestmark = pytest.mark.xdist_group('browser')  # tests that share a site run in one process
 
 root = Path(__file__).parents[1]
 docs = root / 'docs'
+sys.path.append(str(docs))
+from generators import buttons, write_all  # noqa: E402
+from nearest import compared, small, thumbnails, worlds  # noqa: E402
+
 needed = [
-    f'dist/{f}'
-    for f in ('ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm')
+    *('dist/ort.wasm.min.mjs', 'dist/ort.jspi.min.mjs'),
+    *(f'dist/ort-wasm-simd-threaded.{e}' for e in ('mjs', 'wasm', 'jspi.mjs', 'jspi.wasm')),
 ]
 
 
@@ -50,8 +59,11 @@ def untrained(
     for stage in G.stages:
         stage.op.weight.data.mul_(4)  # or all is grey
     G = freeze(G, z, y=torch.arange(64) % 10 if G.classes else None)
+    run = Run('10a_explorer', dict(scale='smoke', seed=0))
+    if name == 'rooms':
+        run.uses(load('rooms', size=64, n=64))
     kept = keep_generator(
-        Run('10a_explorer', dict(scale='smoke', seed=0)),
+        run,
         name,
         G,
         z[:9],
@@ -74,14 +86,6 @@ def site(runtime, tmp_path_factory):
     )
     for f in needed:
         shutil.copy(runtime / f, vendor)
-    body = '\n'.join(
-        re.findall(r'(?ms)^```\{raw\} html\n(.*?)^```', (docs / 'explorer.md').read_text())
-    )
-    (site / 'explorer.html').write_text(
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f'<link rel="icon" href="data:,"><body>{body}'
-    )
     a, b, c, d = latents['uniform'](4, 100, generator('directions'))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('DCGAN_FIGURES', str(tmp_path_factory.mktemp('figures')))
@@ -100,6 +104,16 @@ def site(runtime, tmp_path_factory):
             },
         )
         untrained('mnist28', 0.0, models, 'digits', in_bytes=(1,))
+    Image.new('RGB', (384, 128)).save(site / '_static/moving_still.webp')
+    text = (docs / 'explorer.md').read_text().replace('{generators}', buttons(models))
+    body = '\n'.join(
+        re.findall(r'(?ms)^```\{raw\} html\n(.*?)^```', text)
+    )
+    (site / 'explorer.html').write_text(
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f'<link rel="icon" href="data:,"><body>{body}'
+    )
     return site
 
 
@@ -117,7 +131,7 @@ def page(browser, address):
     )
     page.on('console', lambda m: m.type == 'error' and wrong.append(m.text))
     page.on('pageerror', lambda e: wrong.append(str(e)))
-    page.goto(f'{address}/explorer.html')
+    page.goto(f'{address}/explorer.html#g=rooms')
     ready(page)
     yield page, wrong
     page.close()
@@ -295,7 +309,7 @@ def test_browser_draws_what_pytorch_draws(opened, site, name):
     drawn = 255 * torch.tensor(
         opened.evaluate(
             '''async ([name, z, label]) => {
-        const module = new URL('_static/explorer/explorer.js', location.href).href
+        const module = new URL('_static/explorer/generators.js', location.href).href
         const { load, draw } = await import(module)
         return Array.from((await draw(await load(name), [Float32Array.from(z)], label ?? 0))[0])
     }''',
@@ -322,7 +336,7 @@ def test_kept_generators_are_small_and_draw_what_pytorch_drew():
 def test_page_says_what_failed(browser, address):
     page = browser.new_page()
     page.route('**/rooms.onnx', lambda route: route.fulfill(status=404, body=''))
-    page.goto(f'{address}/explorer.html')
+    page.goto(f'{address}/explorer.html#g=rooms')
     page.wait_for_selector('#explorer[data-state=failed]')
     assert 'rooms.onnx could not be fetched (404' in page.inner_text(
         '.status'
@@ -365,3 +379,225 @@ def test_on_a_phone_the_picture_is_a_bar_that_covers_no_control_in_use(opened):
             and view['height'] < 200
             and box(control)['y'] >= view['y'] + view['height']
         ), control
+
+
+# What a reader takes along, and brings
+
+
+def quiet(page):  # until the address holds what is seen
+    page.wait_for_timeout(400)
+    return page.url
+
+
+def test_nothing_large_loads_before_a_generator_is_chosen(browser, address):
+    page, asked = browser.new_page(), []
+    page.on('request', lambda r: asked.append(r.url))
+    page.goto(f'{address}/explorer.html', wait_until='networkidle')
+    assert not [url for url in asked if 'onnx' in url and 'vendor' in url or 'models' in url]
+    assert page.is_visible('.still') and page.is_hidden('.panel')
+    page.close()
+
+
+def test_link_restores_what_is_seen(opened, browser):
+    choose(opened, 'faces')
+    changes(opened, lambda: opened.click('.corners'))
+    opened.focus('[aria-label="long hair"]')
+    changes(opened, lambda: opened.keyboard.press('End'))
+    changes(opened, lambda: opened.focus('.handle') or opened.keyboard.press('End'))
+    link, seen = quiet(opened), picture(opened)
+    assert 'g=faces' in link and 'seed=1' in link and 'long_hair=3' in link
+    again = browser.new_page()
+    again.goto(link)
+    ready(again)
+    assert picture(again) == seen
+    assert again.input_value('[aria-label="long hair"]') == '3'
+    again.close()
+
+
+def test_link_restores_a_sum_and_a_class(opened, browser):
+    choose(opened, 'faces')
+    opened.click('text=smiling man')
+    opened.wait_for_selector('.nine button')
+    opened.click('.noise')
+    quiet(opened)
+    changes(opened, lambda: opened.click('.nine button >> nth=7'))
+    link, seen = quiet(opened), picture(opened)
+    choose(opened, 'digits')
+    opened.focus('.class')
+    changes(opened, lambda: opened.keyboard.press('End'))
+    digit, nine = quiet(opened), picture(opened)
+    again = browser.new_page()
+    for address, wanted in ((link, seen), (digit, nine)):
+        again.goto(address)  # the second by hashchange, in the same page
+        again.wait_for_function(
+            'seen => document.querySelector(".picture").toDataURL() === seen', arg=wanted
+        )
+    again.close()
+
+
+@pytest.mark.parametrize('hash', ['#g=rooms&x=7&walk=-1&nth=x&equation=5&base=sum', '#g=absent'])
+def test_links_that_make_no_sense_do_no_harm(browser, address, hash):
+    page, wrong = browser.new_page(), []
+    page.on('pageerror', lambda e: wrong.append(str(e)))
+    page.goto(f'{address}/explorer.html{hash}')
+    if 'rooms' in hash:
+        ready(page)
+        assert page.get_attribute('.handle', 'aria-valuetext') == '50 % to the right, 50 % down'
+    else:
+        assert page.inner_text('.status').startswith('Choose a generator')
+    assert wrong == []
+    page.close()
+
+
+def test_png_is_the_picture_enlarged(opened, tmp_path):
+    with opened.expect_download() as started:
+        opened.click('.save')
+    started.value.save_as(tmp_path / 'saved.png')
+    saved = np.asarray(Image.open(tmp_path / 'saved.png').convert('RGB'))
+    seen = opened.evaluate(
+        """() => { const c = document.querySelector('.picture')
+        return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data] }"""
+    )
+    assert started.value.suggested_filename == 'rooms.png' and saved.shape == (512, 512, 3)
+    assert (saved[::8, ::8] == np.array(seen).reshape(64, 64, 4)[..., :3]).all()
+    assert (saved[7::8, 7::8] == saved[::8, ::8]).all()
+
+
+def bring(page, path):
+    page.set_input_files('.file', path)
+    page.wait_for_function(
+        'name => document.querySelector(".about").textContent.startsWith(name)'
+        ' && document.getElementById("explorer").dataset.state === "ready"',
+        arg=path.name,
+    )
+
+
+def test_own_file_is_drawn(opened, tmp_path, site):
+    own = tmp_path / 'mine.onnx'
+    shutil.copy(site / '_static/explorer/models/digits.onnx', own)
+    opened.click('.yours summary')
+    bring(opened, own)
+    assert opened.is_visible('.classes') and opened.is_disabled('.share')
+    assert 'z of 100 numbers, images of 1×28×28' in opened.inner_text('.about')
+    uniform = picture(opened)
+    plane = opened.eval_on_selector_all(".plane canvas", "all => all.map(c => c.toDataURL())")
+    assert len({*plane}) > 9
+    changes(opened, lambda: opened.select_option('.latent', 'normal'))
+    assert uniform != picture(opened) and '#' not in quiet(opened)
+
+
+def test_own_file_with_tanh_for_one_image_at_a_time(opened, tmp_path):
+    (G, _), z = build('lsun64', 1 / 8), latents['uniform'](64, 100, generator('own'))
+    path = export_onnx(freeze(G, z), tmp_path / 'signed.onnx', 0)  # low 0 leaves tanh as it is
+    model = onnx.load(path)
+    for port in (*model.graph.input, *model.graph.output):
+        port.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, path)
+    bring(opened, path)
+    assert 'values from -1 to 1' in opened.inner_text('.about')
+    mean = opened.evaluate(
+        """() => { const c = document.querySelector('.picture')
+        const { data } = c.getContext('2d').getImageData(0, 0, 64, 64)
+        return data.filter((_, i) => i % 4 < 3).reduce((a, b) => a + b) / 3 / 4096 }"""
+    )
+    assert 100 < mean < 156  # an untrained network is grey
+
+
+@pytest.mark.parametrize('what', ['no ONNX file', 'not N×1×H×W', 'needs one input'])
+def test_own_files_that_do_not_fit_are_refused(opened, tmp_path, what):
+    path = tmp_path / 'wrong.onnx'
+    path.write_text('no graph')
+    if what != 'no ONNX file':
+        names = ['z'] if 'not' in what else ['a', 'b', 'c']
+        ports = [onnx.helper.make_tensor_value_info(n, 1, ['N', 8]) for n in names]
+        out = onnx.helper.make_tensor_value_info('x', 1, ['N', 8])
+        nodes = [onnx.helper.make_node('Sum', names, ['x'])]
+        graph = onnx.helper.make_graph(nodes, 'wrong', ports, [out])
+        opset = [onnx.helper.make_opsetid('', 17)]
+        onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    opened.set_input_files('.file', path)
+    opened.wait_for_selector('#explorer[data-state=failed]')
+    assert what in opened.inner_text('.status')
+
+
+# Nearest training images
+
+
+def test_a_training_image_finds_itself_first(opened, site):
+    found = opened.evaluate(
+        """async () => {
+        const module = new URL('_static/explorer/nearest.js', location.href).href
+        const { nearest, thumbnails } = await import(module), set = await thumbnails('rooms')
+        const { size, compared, colours } = set, length = 3 * compared ** 2
+        const image = i => Float32Array.from({ length: 3 * size * size }, (_, at) => {
+          const k = Math.floor(at / size ** 2), y = Math.floor(at / size) % size, x = at % size
+          return colours[i * length + (k * compared + (y >> 1)) * compared + (x >> 1)] / 255
+        })
+        const found = [5, 2047].map(i => nearest(set, image(i), { maps: 3, height: size })[0])
+        return [found, [...colours.slice(5 * length, 6 * length)]]
+    }"""
+    )
+    kept = thumbnails(Image.open(docs / '_static/explorer/nearest/rooms.webp').convert('RGB'))
+    assert [f['index'] for f in found[0]] == [5, 2047]
+    assert max(f['distance'] for f in found[0]) < 0.01
+    assert np.abs(small(kept[5:6])[0] - found[1]).max() < 1  # as Python reads the file
+
+
+def test_nearest_images_are_shown_where_the_world_is_known(opened):
+    opened.check('.find')
+    opened.wait_for_selector('.near canvas')
+    shown = opened.eval_on_selector_all('.near canvas', 'all => all.map(c => c.dataset.index)')
+    assert len({*shown}) == 6 and 'of 64 training images' in opened.inner_text('.told')
+    assert 'near=true' in quiet(opened)
+    choose(opened, 'digits')
+    assert opened.is_hidden('.find') and opened.is_visible('.none')
+
+
+@pytest.mark.parametrize('world', worlds)
+def test_kept_thumbnails_are_those_of_the_world(world):
+    path = docs / f'_static/explorer/nearest/{world}.webp'
+    assert path.stat().st_size < 500_000
+    kept = small(thumbnails(Image.open(path).convert('RGB'))[:8])
+    drawn = small(resize_images(load(world, size=64, n=8).images, 32))
+    assert kept.shape == (8, 3 * compared**2) and np.abs(kept - drawn).mean() < 4
+
+
+# Kept weights, and a GPU
+
+
+def test_kept_weights_become_generators_of_the_page(tmp_path):
+    weights = root / 'figures/weights'
+    if not [*weights.glob('*.safetensors')]:
+        pytest.skip('no weights are kept')
+    write_all(weights, tmp_path)
+    assert (names := sorted(p.stem for p in tmp_path.glob('*.onnx')))
+    for name in names:
+        *_, in_file, in_torch = told(tmp_path, name)
+        assert in_torch.std() > 20 and (in_file - in_torch).abs().max() <= 1
+        assert f'data-name="{name}"' in buttons(tmp_path)
+
+
+def test_webgpu_draws_the_same(browser, address):
+    "By a GPU that Chromium pretends on the CPU; a page takes it only if its link asks for it"
+    options = ['no-sandbox', 'disable-background-networking', 'enable-unsafe-webgpu',
+               'use-webgpu-adapter=swiftshader', 'enable-features=Vulkan']
+    chromium = browser.browser_type.launch(
+        executable_path=shutil.which('chromium'), args=[f'--{o}' for o in options]
+    )
+    page, told = chromium.new_page(), []
+    page.on('console', lambda m: told.append(m.text))
+    page.goto(f'{address}/explorer.html#g=rooms')
+    ready(page)
+    assert 'by WebAssembly' in page.inner_text('.status')
+    seen = page.evaluate('navigator.gpu?.requestAdapter().then(Boolean)')
+    if not seen:
+        chromium.close()
+        pytest.skip('this Chromium has no WebGPU without a GPU')
+    page.goto('about:blank')
+    page.goto(f'{address}/explorer.html#g=rooms&on=webgpu')
+    page.wait_for_function(
+        "document.querySelector('.status').textContent.startsWith('Drawn in')", timeout=200_000
+    )
+    assert 'by WebGPU' in page.inner_text('.status'), told
+    assert re.search(r'at most [01] of 255', page.inner_text('.status'))
+    chromium.close()

@@ -174,6 +174,12 @@ def test_losses_and_energy_distance_are_those_of_the_library(record):
     assert energy == pytest.approx(look['energy'], 1e-9)
 
 
+def test_a_step_of_256_points_is_fast_enough_for_30_a_second(record):
+    "CPU time, so that a busy machine does not matter, of the costliest preset"
+    costly = dict(batch=256, layers=5, norm=True, start='small')
+    assert record(costly, rounds=40)['milliseconds'] < 1000 / 30
+
+
 def test_the_same_seed_trains_the_same(record):
     first, again, other = (record(dict(batch=16, seed=s), rounds=2)['end'] for s in (3, 3, 4))
     assert first == again != other

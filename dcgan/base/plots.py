@@ -37,7 +37,8 @@ def draw_panels(pictures:dict, # title → H×W×3 in [0, 1], or H×W, as `imsho
     "Pictures beside each other or one below the other, with their titles"
     import matplotlib.pyplot as plt
     rows, columns = (len(pictures), 1) if below else (1, len(pictures))
-    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout='constrained')
+    fig, axes = plt.subplots(rows, columns, figsize=size,
+                             squeeze=False, layout='constrained')
     for ax, (title, picture) in zip(axes.flat, pictures.items()):
         ax.imshow(picture, interpolation='nearest')
         ax.set_title(title, loc='left' if below else 'center')

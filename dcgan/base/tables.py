@@ -41,5 +41,6 @@ def markdown_table(rows:list, # dicts with the same keys
     "Rows as a markdown table, ours and its interval in one column, without empty columns"
     shown = [{k: _cell(v) for k, v in _with_interval(row).items()} for row in rows]
     keys = [k for k in shown[0] if any(row.get(k) for row in shown)]
-    lines = [keys, ['---'] * len(keys), *[[row.get(k, '') for k in keys] for row in shown]]
+    lines = [keys, ['---'] * len(keys),
+             *[[row.get(k, '') for k in keys] for row in shown]]
     return '\n'.join(f"| {' | '.join(line)} |" for line in lines)

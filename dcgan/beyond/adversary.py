@@ -92,7 +92,8 @@ contests = dict( # kind → what its recipes have of their own
     source=dict(family='cppn26', objective='eleven', schedule='contest'),
     ours=dict(family='cppn26_paced', objective='eleven_noise', schedule='uneven'))
 _common = dict(lr=1e-3, beta1=.75, penalty=10., clip=5., precision='fp32')
-_earlier = dict(family='cppn26_wide', objective='pixels_noise', schedule='both', penalty=100.)
+_earlier = dict(family='cppn26_wide', objective='pixels_noise',
+                schedule='both', penalty=100.)
 
 def _three(kind, epochs, batch): # title → settings of a contest's models
     whole = contests[kind] | dict(epochs=epochs, batch=batch)

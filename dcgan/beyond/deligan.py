@@ -111,7 +111,8 @@ class Points:
     def __call__(self, family, width, g):
         units = [max(1, round(h * width)) for h in self.hidden]
         hidden = _hidden((family.z, *units), nn.ReLU, g)
-        return Row(*hidden, linear(units[-1], 2, g), nn.Tanh(), nn.Unflatten(1, (2, 1, 1)))
+        return Row(*hidden, linear(units[-1], 2, g), nn.Tanh(),
+                   nn.Unflatten(1, (2, 1, 1)))
 
 # %% ../../nbs/lib/beyond/deligan.ipynb #13b23207
 @dataclass(frozen=True)
@@ -154,7 +155,8 @@ points = Family(2, 'normal', (2, 1, 1), G=Points(), D=Judge())
 families.update(points=points,
                 points_deeper=replace(points, G=Points((50, 32))),
                 points_wider=replace(points, G=Points((1600,))),
-                points_ensemble=replace(points, z=52, latent='labelled50', G=Ensemble()),
+                points_ensemble=replace(points, z=52,
+                                        latent='labelled50', G=Ensemble()),
                 points_experts=replace(points, z=52, latent='labelled50'))
 
 # %% ../../nbs/lib/beyond/deligan.ipynb #4fdeba2b
@@ -165,14 +167,17 @@ def image_rivals(name:str, # of the family
     "A family and its rivals of the source: GAN++ and the mixture of experts"
     experts = replace(family, z=family.z + components, latent=f'labelled{components}')
     return {name: family, f'{name}_experts': experts,
-            f'{name}_deeper': replace(family, G=(Layer('dense', components), *family.G))}
+            f'{name}_deeper': replace(family,
+                                      G=(Layer('dense', components), *family.G))}
 
 # %% ../../nbs/lib/beyond/deligan.ipynb #c23c35c4
 deligan28 = Family(30, 'normal', (1, 28, 28),
-    G=(Layer('dense', 128, grid=7), Layer('deconv', 64, 5, 2), Layer('deconv', 1, 5, 2)),
+    G=(Layer('dense', 128, grid=7), Layer('deconv', 64, 5, 2),
+       Layer('deconv', 1, 5, 2)),
     D=(Layer('conv', 64, 5, 2), Layer('conv', 128, 5, 2), Layer('dense', 1)))
 deligan32 = Family(100, 'normal', (3, 32, 32),
-    G=(Layer('dense', 256, grid=4), Layer('deconv', 128, 5, 2), Layer('deconv', 64, 5, 2),
+    G=(Layer('dense', 256, grid=4), Layer('deconv', 128, 5, 2),
+       Layer('deconv', 64, 5, 2),
        Layer('deconv', 3, 5, 2)),
     D=(Layer('conv', 64, 5, 2), Layer('conv', 128, 5, 2), Layer('conv', 256, 5, 2),
        Layer('dense', 1)))
@@ -190,7 +195,8 @@ def contenders(family:str, # name of the GAN's family
             'wider GAN': dict(family=f'{family}_wider'),
             'ensemble': dict(family=f'{family}_ensemble'),
             'mixture of experts': dict(family=f'{family}_experts'),
-            'DeLiGAN': dict(family=family, latent=f'mixture{components}', penalty=penalty)}
+            'DeLiGAN': dict(family=family, latent=f'mixture{components}',
+                            penalty=penalty)}
 
 # %% ../../nbs/lib/beyond/deligan.ipynb #cf7091a5
 def fit_all(models:dict, # model → what its recipe has of its own
@@ -200,7 +206,8 @@ def fit_all(models:dict, # model → what its recipe has of its own
             device:str='auto', # auto, cpu or cuda
            )->dict: # (model, trial) → its `Trainer`
     "Train every model on the set of every trial"
-    plan = {(name, k): Recipe(**recipe, **own, seed=seed_of('deligan', seed, k) % 2**31)
+    plan = {(name, k): Recipe(**recipe, **own,
+                              seed=seed_of('deligan', seed, k) % 2**31)
             for k in range(len(sets)) for name, own in models.items()}
     jobs = [(one, sets[k]) for (_, k), one in plan.items()]
     return dict(zip(plan, train_all(jobs, device)))
@@ -219,7 +226,8 @@ def gaussians_of(t, # a `Trainer` whose latent is a mixture
     start = build(r.family, r.width, r.seed, latent=r.latent)[0].latent.mean.detach()
     mean, std = own.mean.detach().cpu(), own.std.detach().abs().cpu()
     found = dict(std=std.mean(), smallest=std.min(), largest=std.max(),
-                 spread=mean.std(0).mean(), drift=(mean - start).square().mean().sqrt())
+                 spread=mean.std(0).mean(),
+                 drift=(mean - start).square().mean().sqrt())
     return {what: float(value) for what, value in found.items()}
 
 def mixtures_of(trained:dict, # (model, trial) → `Trainer`
@@ -240,7 +248,8 @@ def gaussian_rows(mixtures:dict # (data, model) → lists over trials of `gaussi
                  )->list: # of dicts
     "A table of mixtures, with 95 % t-intervals over trials"
     return [{'data': data, 'model': name, 'σ': plus_minus(f['std']),
-             'smallest σ': f"{min(f['smallest']):.3f}", 'largest σ': f"{max(f['largest']):.2f}",
+             'smallest σ': f"{min(f['smallest']):.3f}",
+             'largest σ': f"{max(f['largest']):.2f}",
              'spread of means': plus_minus(f['spread']),
              'drift of means': plus_minus(f['drift']), 'n': len(f['std'])}
             for (data, name), f in mixtures.items()]

@@ -34,7 +34,8 @@ def draw_large(G:PixelNet, # a generator
               )->torch.Tensor: # C×size×size, uint8, on the CPU
     "One image at any size; a `ValueError` for a size that makes no image"
     within(size, 2, 20_000, 'size', whole=True)
-    tile = within(tile or 2**(20 if z.device.type == 'cuda' else 14), 1, 2**24, 'tile', whole=True)
+    tile = within(tile or 2**(20 if z.device.type == 'cuda' else 14),
+                  1, 2**24, 'tile', whole=True)
     z = z.view(1, -1).to(G.out.weight.device)
     image = torch.empty(G.shape[0], size**2, dtype=torch.uint8)
     for start in range(0, size**2, tile):
@@ -92,7 +93,8 @@ def time_drawings(path:str, # safetensors: weights of a generator, and one laten
 # %% ../../nbs/lib/beyond/drawings.ipynb #c7793ad2
 def _in_a_process(call): # what a call of this module prints
     program = f'from dcgan.beyond.drawings import time_drawings\n{call}'
-    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, '-c', program],
+                          capture_output=True, text=True,
                           cwd=project_root())
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -135,7 +137,8 @@ def part_around(image:torch.Tensor, # H×W
 def show_sizes(drawings:dict # side → H×W uint8, the smallest first
               ): # a matplotlib figure
     "Drawings of one latent vector, large ones shown smaller; below, a part of each"
-    fig, axes = plt.subplots(2, len(drawings), figsize=(3 * len(drawings), 6.2), squeeze=False)
+    fig, axes = plt.subplots(2, len(drawings),
+                             figsize=(3 * len(drawings), 6.2), squeeze=False)
     place = strongest_edge(next(iter(drawings.values())))
     for (above, below), (size, image) in zip(axes.T, drawings.items()):
         whole = image if size < 800 else F.adaptive_avg_pool2d(image[None].float(), 540)[0]

@@ -85,7 +85,8 @@ def error(self:Few)->float: # percent
 @patch
 def about(self:Few)->dict: # classifier, error, features, scored
     "What its scores rest on, for the provenance of a table"
-    return dict(classifier=self.net.name, error=self.error(), features=self.features.name,
+    return dict(classifier=self.net.name, error=self.error(),
+                features=self.features.name,
                 scored=self.scored)
 
 @patch
@@ -110,7 +111,8 @@ def prepare(images:ImageSet, # training images, labelled
     test = test.subset(torch.randperm(len(test), generator=generator('test', seed)))
     rest, valid = split_validation(len(images), min(5000, len(images) // 6), seed)
     sets, others = draw_few(images.subset(rest), n, trials, seed)
-    net = feature_network(others, images.subset(valid), family, seed=seed, device=device, **network)
+    net = feature_network(others, images.subset(valid), family,
+                          seed=seed, device=device, **network)
     features = net if images.shape[1] == 1 else imagenet_features(device)
     return Few(sets, test, net, features, scored, seed)
 
@@ -137,7 +139,8 @@ def scores(few:Few, # what to compare with
     copies = memorisation(x, own, few.test.subset(slice(-len(own), None)))
     return dict(mis=modified_inception_score(p), score=inception_score(p),
                 sure=100 * float((p.max(1).values > 0.9).float().mean()),
-                outside=100 * (1 - covered(X, few.real)), recall=100 * covered(few.real, X),
+                outside=100 * (1 - covered(X, few.real)),
+                recall=100 * covered(few.real, X),
                 fid=fid(few.real, X), kid=1000 * kid(few.real, X)[0],
                 copied=100 * copies['share'])
 
@@ -151,12 +154,14 @@ def references(few:Few)->dict: # title → uint8 images
     return {'real images, held out': test, 'the few images themselves': few.sets[0][:],
             'one a class, repeated': collapsed(test, label),
             'two classes only': test[label < 2],
-            'double exposures': double_exposure(test), 'upper and lower halves': spliced,
+            'double exposures': double_exposure(test),
+            'upper and lower halves': spliced,
             'noise': torch.randint(256, test.shape, generator=g, dtype=torch.uint8)}
 
 # %% ../../nbs/lib/beyond/few.ipynb #6876a882
 shown_scores = { # key → its column, and digits after the point
-    'mis': ('m-IS', 2), 'score': ('IS', 2), 'sure': ('sure %', 0), 'outside': ('outside %', 1),
+    'mis': ('m-IS', 2), 'score': ('IS', 2), 'sure': ('sure %', 0),
+    'outside': ('outside %', 1),
     'recall': ('recall %', 1), 'fid': ('FID', 2), 'kid': ('KID × 1000', 2),
     'copied': ('copied %', 0)}
 

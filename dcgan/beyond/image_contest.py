@@ -111,7 +111,8 @@ class Contest:
 @patch
 def about(self:Contest)->dict: # what `Few.about` says, scores, gaussians, recipe
     "What is kept beside its table"
-    return self.few.about() | dict(scores=self.scores, gaussians=self.mixtures, recipe=self.recipe)
+    return self.few.about() | dict(scores=self.scores,
+                                   gaussians=self.mixtures, recipe=self.recipe)
 
 @patch
 def table(self:Contest, without:str)->list: # as of `score_rows`
@@ -136,7 +137,8 @@ def keep(self:Contest,
                     f'{title}: training images, and {_beside}')
     run.keep_figure(draw_each(self.trained['DeLiGAN', 0], self.seed), f'{name}_each',
                     f'{title}: {_of_each}')
-    run.keep_table(self.table(without), f'{name}_scores', self.few.caption(), **self.about())
+    run.keep_table(self.table(without), f'{name}_scores',
+                   self.few.caption(), **self.about())
 
 # %% ../../nbs/lib/beyond/image_contest.ipynb #9dbbe80e
 @patch
@@ -149,7 +151,8 @@ def with_less(self:Contest,
         return {name: self.scores[name] for name in two}
     sets = [part_of(images, n, self.seed) for images in self.few.sets]
     recipe = self.recipe | dict(epochs=self.recipe['epochs'] * whole // n)
-    return score_models(self.few, self.train({k: self.models[k] for k in two}, sets, recipe))
+    return score_models(self.few,
+                        self.train({k: self.models[k] for k in two}, sets, recipe))
 
 # %% ../../nbs/lib/beyond/image_contest.ipynb #5475a9e2
 def doubt_of_diversity(found:dict # title → key → list over trials, with the references
@@ -168,7 +171,8 @@ def image_claims(what:str, # the images, in words
     score = [difference_row(f'{what}: a higher m-IS than {name}',
                             minus(found, 'mis', 'DeLiGAN', name)) for name in others]
     covers = f'{what}: more real images covered than by {{}} (recall, points of percent)'
-    more = [difference_row(covers.format(name), minus(found, 'recall', 'DeLiGAN', name), 1)
+    more = [difference_row(covers.format(name),
+                           minus(found, 'recall', 'DeLiGAN', name), 1)
             for name in others]
     lower = difference_row(f'{what}: a smaller {shown_scores[distance][0]} than GAN',
                            minus(found, distance, 'GAN', 'DeLiGAN'))
@@ -181,7 +185,8 @@ def claims_of_less(found:dict, # title → key → list over trials, with the mo
                   )->list: # of rows
     "Fewer samples are no digits, and what becomes of quality with less data"
     least, most = min(by_images), max(by_images)
-    worse = {name: np.subtract(by_images[least][name]['fid'], by_images[most][name]['fid'])
+    worse = {name: np.subtract(by_images[least][name]['fid'],
+                               by_images[most][name]['fid'])
              for name in ('GAN', 'DeLiGAN')}
     outside = f'{most:,} {what}: fewer are no {what} than of GAN (points of percent)'
     return [difference_row(outside, minus(found, 'outside', 'GAN', 'DeLiGAN'), 1),

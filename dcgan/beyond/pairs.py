@@ -48,7 +48,8 @@ def course(recipe:Recipe, # its epochs are replaced
     "A course of so many steps, with KID as its measure"
     epochs = max(1, round(steps / (len(images) // recipe.batch)))
     every = max(1, round(epochs / looks))
-    watch = watch_kid(features, valid, recipe.family, n=len(valid), every=every, seed=seed)
+    watch = watch_kid(features, valid, recipe.family, n=len(valid),
+                      every=every, seed=seed)
     return Course(replace(recipe, epochs=epochs), images, valid, watch)
 
 # %% ../../nbs/lib/beyond/pairs.ipynb #f32af360
@@ -58,7 +59,8 @@ def curve(t, # a `Trainer` with a measure
     name = t.measure.name
     seen = [h for h in t.history if name in h]
     seconds = sum(h['seconds'] for h in t.history) / (t.epoch * t.steps)
-    return dict(steps=[h['epoch'] * t.steps for h in seen], measure=[h[name] for h in seen],
+    return dict(steps=[h['epoch'] * t.steps for h in seen],
+                measure=[h[name] for h in seen],
                 seconds=seconds)
 
 # %% ../../nbs/lib/beyond/pairs.ipynb #6e325a90

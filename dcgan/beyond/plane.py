@@ -106,7 +106,8 @@ def plane_rows(what:str, # the data, in words
         good = [e <= 2 * floor and h <= 1 for e, h in zip(f['energy'], f['hole'])]
         return {'energy distance': plus_minus(f['energy']),
                 'times the floor': f"{np.mean(f['energy']) / floor:.2f}",
-                'stray %': plus_minus(f['stray']), 'hole %': plus_minus(f['hole']) if hole else '',
+                'stray %': plus_minus(f['stray']),
+                'hole %': plus_minus(f['hole']) if hole else '',
                 'good': f'{sum(good)} of {len(good)}' if hole else '',
                 'smaller mode %': plus_minus(f['least'], 1) if hole else '',
                 'recall %': plus_minus(f['recall'], 1)}
@@ -200,7 +201,8 @@ def also(self:Contest, models:dict)->dict: # model → lists over trials of `loo
 @patch
 def table(self:Contest, what:str)->list: # as of `plane_rows`; `what`: the data, in words
     "All numbers"
-    return plane_rows(what, self.numbers, sizes_of(self.trained), len(self.plane.centres) > 1)
+    return plane_rows(what, self.numbers, sizes_of(self.trained),
+                      len(self.plane.centres) > 1)
 
 # %% ../../nbs/lib/beyond/plane.ipynb #0b405884
 def component_rows(numbers:dict # Gaussians → lists over trials of `look_at`
@@ -217,7 +219,8 @@ def plane_claims(numbers:dict, # model → lists over trials of `look_at`, two b
                 )->list: # of rows
     "What DeLiGAN says of holes and of components"
     hole = numbers['DeLiGAN']['hole']
-    empty = claim_row('points: the hole stays empty (points in it, %)', t_interval(hole),
+    empty = claim_row('points: the hole stays empty (points in it, %)',
+                      t_interval(hole),
                       len(hole), none=0.1, more=False)
     rivals = [name for name in numbers if 'DeLiGAN' not in name and not name.startswith('real')]
     fewer = [difference_row(f'points: fewer in the hole than {name} (points of percent)',
@@ -226,7 +229,8 @@ def plane_claims(numbers:dict, # model → lists over trials of `look_at`, two b
     last = minus(by_components, 'energy', 50, 100)
     nearer = 'points: 10 Gaussians are nearer to the data than 1 (energy)'
     less = 'points: from 50 to 100 Gaussians less is gained than that'
-    return [empty, *fewer, difference_row(nearer, gain), difference_row(less, gain - last)]
+    return [empty, *fewer, difference_row(nearer, gain),
+            difference_row(less, gain - last)]
 
 # %% ../../nbs/lib/beyond/plane.ipynb #e538a241
 def show_plane(ax, # of matplotlib
@@ -237,7 +241,8 @@ def show_plane(ax, # of matplotlib
     ax.scatter(*x[:2000].T, s=1.5, lw=0, color='C0')
     for centre in centres:
         ax.add_patch(plt.Circle(centre, 0.4, fill=False, ec='0.6', lw=0.8))
-    ax.text(0.5, 0.03, f"{100 * fallen(x, centres)['stray']:.1f} % stray", transform=ax.transAxes,
+    ax.text(0.5, 0.03, f"{100 * fallen(x, centres)['stray']:.1f} % stray",
+            transform=ax.transAxes,
             ha='center', fontsize=8)
     ax.set(xlim=(-1, 1), ylim=(-1, 1), xticks=[], yticks=[], aspect='equal')
     ax.set_title(title, fontsize=9)

@@ -34,7 +34,8 @@ def crop(images:ImageSet, # of 28×28
     "Images cropped at random places"
     top, left = torch.randint(3, (2, len(images)), generator=generator('crops', seed))
     rows, columns = (v[:, None] + torch.arange(26) for v in (top, left))
-    x = images[:][torch.arange(len(images))[:, None, None], 0, rows[:, :, None], columns[:, None]]
+    x = images[:][torch.arange(len(images))[:, None, None], 0,
+                  rows[:, :, None], columns[:, None]]
     return replace(images, images=x[:, None].numpy(), fingerprint='')
 
 def border(x:torch.Tensor)->torch.Tensor: # N×C×26×26 → N×C×28×28, uint8
@@ -102,7 +103,8 @@ def train_reader(images:ImageSet, # 28×28, for its training
                 )->Reader:
     "A reader of cropped digits, loaded if it was trained before"
     sets = [_bordered(part, seed + i) for i, part in enumerate((images, valid))]
-    net = feature_network(*sets, 'mnist28', width=1/4, steps=steps, seed=seed, device=device)
+    net = feature_network(*sets, 'mnist28', width=1/4, steps=steps,
+                          seed=seed, device=device)
     return Reader(net, device)
 
 # %% ../../nbs/lib/beyond/redrawn.ipynb #ebe24372
@@ -218,12 +220,14 @@ def _loss_of(k, h): # of an epoch; not a number where the network was not update
     return h[f'loss_{k}'] if h['updates'][k] else np.nan
 
 def _show_loss(ax, k, t, title):
-    ax.plot([h['epoch'] for h in t.history], [_loss_of(k, h) for h in t.history], label=title)
+    ax.plot([h['epoch'] for h in t.history],
+            [_loss_of(k, h) for h in t.history], label=title)
 
 def _show_updates(ax, t): # updates a minibatch, of G, of D, and of D on real images alone
     epochs = [h['epoch'] for h in t.history]
     for k, style in zip('GDR', ('-', '--', ':')):
-        ax.plot(epochs, [h['updates'][k] / t.steps for h in t.history], style, c='k', label=k)
+        ax.plot(epochs, [h['updates'][k] / t.steps for h in t.history],
+                style, c='k', label=k)
 
 # %% ../../nbs/lib/beyond/redrawn.ipynb #2c2fa347
 def show_losses(trained:dict # title → `Trainer`; 'source' is trained by the contest
@@ -279,7 +283,8 @@ def claims_about(kind:str, # 'source' or 'ours'
     cleaner, livelier, wider = _changes(kind, redrawn)
     found, below = redrawn[kind], dict(none=1, more=False)
     least = worst(found.right, found.labels)[1][0]
-    rows = [('Digits are drawn as intended without any pixel loss', share(found.right)[0], {}),
+    rows = [('Digits are drawn as intended without any pixel loss',
+             share(found.right)[0], {}),
             ('All ten digits are made, the least read one', least, {}),
             ('Longer training gives cleaner digits', cleaner, {}),
             ('Longer training gives less interesting digits', livelier, below),

@@ -81,7 +81,8 @@ def _entropy(high, low):
 def _difference(high, low):
     return low.mean() - high.mean()
 
-objectives.update(t_sgan=_turing_objective(_entropy), t_wgan=_turing_objective(_difference))
+objectives.update(t_sgan=_turing_objective(_entropy),
+                  t_wgan=_turing_objective(_difference))
 
 # %% ../../nbs/lib/beyond/turing.ipynb #e7f656c3
 def _without_real(D, x, fake, y):

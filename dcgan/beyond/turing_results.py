@@ -30,7 +30,8 @@ def against(one:list, base:list, # curves in pairs
     "What an objective is compared by"
     return {'ratio to standard, all looks': areas(one, base),
             'ratio to standard, last third': areas(one, base, 1/3),
-            'times as fast': paces(one, base), 'cost of a step / standard': costs(one, base)}
+            'times as fast': paces(one, base),
+            'cost of a step / standard': costs(one, base)}
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #66fdcf26
 def objective_rows(curves:dict, # objective → curves; the standard GAN is the base
@@ -57,10 +58,13 @@ def size_row(size:int, # pixels
     untrained, seconds = (np.mean([c[k] for c in curves]) for k in ('untrained', 'seconds'))
     end = t_interval([c['measure'][-1] for c in curves])
     relative = with_interval(ratio(to_smallest(by_size)[size]))
-    return {'pixels': size, 'parameters, G + D': f'{n_parameters(t.G):,} + {n_parameters(t.D):,}',
-            f'{measure} untrained': untrained, f'{measure} at the end': with_interval(end),
+    return {'pixels': size,
+            'parameters, G + D': f'{n_parameters(t.G):,} + {n_parameters(t.D):,}',
+            f'{measure} untrained': untrained,
+            f'{measure} at the end': with_interval(end),
             'share left': with_interval(ratio(shares_left(by_size)[size])),
-            f'ratio to {base} px': '' if size == base else relative, 'ms a step': 1000 * seconds}
+            f'ratio to {base} px': '' if size == base else relative,
+            'ms a step': 1000 * seconds}
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #3c3a23f4
 def missing_sizes(asked:list, # pixels
@@ -70,7 +74,8 @@ def missing_sizes(asked:list, # pixels
                  )->dict: # size → why it is not trained
     "Sizes that cannot be trained; a `ValueError` if that is all of them"
     def why(size):
-        reasons = {'no GPU here': size > most, f'{data} has {native} pixels': size > native}
+        reasons = {'no GPU here': size > most,
+                   f'{data} has {native} pixels': size > native}
         return '; '.join(reason for reason, holds in reasons.items() if holds)
     missing = {size: why(size) for size in asked if why(size)}
     if len(missing) == len(asked):
@@ -79,7 +84,8 @@ def missing_sizes(asked:list, # pixels
 
 def missing_row(size:int, why:str, like:dict)->dict: # of a table of sizes
     "The row of a size that was not trained"
-    return dict.fromkeys(like, '') | {'pixels': size, 'share left': f'not measured: {why}'}
+    return dict.fromkeys(like, '') | {'pixels': size,
+                                      'share left': f'not measured: {why}'}
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #70bd05ef
 def ratio_row(claim:str, # in words
@@ -125,10 +131,13 @@ def claims(ratios:dict, # of two sides → logarithms, one a pair
     "What the source says of the objectives"
     def row(text, key, other, kind=ratio_row):
         return kind(text, ratios[key], f'the {measure} of {other}')
-    return [row(f'{_faster}: T-SGAN against the standard GAN', 'T-SGAN / standard', 'standard'),
-            row(f'{_faster}: RSGAN against itself without them', 'RSGAN / without real',
+    return [row(f'{_faster}: T-SGAN against the standard GAN',
+                'T-SGAN / standard', 'standard'),
+            row(f'{_faster}: RSGAN against itself without them',
+                'RSGAN / without real',
                 'RSGAN, no real in G'),
-            row('T-GAN better than RSGAN: T-SGAN at the end', 'T-SGAN / RSGAN', 'RSGAN'),
+            row('T-GAN better than RSGAN: T-SGAN at the end',
+                'T-SGAN / RSGAN', 'RSGAN'),
             row('T-SGAN equals T-WGAN under spectral normalisation', 'T-SGAN / T-WGAN',
                 'T-WGAN', equal_row)]
 
@@ -180,7 +189,8 @@ def compare_curves(curves:dict, # data set → label → curves
                   ): # a matplotlib figure
     "A row of panels for each data set"
     n = len(curves)
-    fig, axes = plt.subplots(n, len(panels), figsize=(9, 3.6 * n), squeeze=False, sharey='row')
+    fig, axes = plt.subplots(n, len(panels), figsize=(9, 3.6 * n),
+                             squeeze=False, sharey='row')
     for row, (name, mine) in zip(axes, curves.items()):
         colour_of = dict(zip(mine, colours))
         for ax, labels in zip(row, panels):

@@ -54,10 +54,12 @@ _ubyte = [f'{split}-{what}-ubyte' for split in ('train', 't10k')
           for what in ('images-idx3', 'labels-idx1')]
 downloads = dict(
     mnist=Download(
-        'MNIST', 'https://ossci-datasets.s3.amazonaws.com/mnist/', [f'{f}.gz' for f in _ubyte],
+        'MNIST', 'https://ossci-datasets.s3.amazonaws.com/mnist/',
+        [f'{f}.gz' for f in _ubyte],
         [dict(train=True), dict(train=False)], 'MNIST/raw', _ubyte),
     svhn=Download(
-        'SVHN', 'http://ufldl.stanford.edu/housenumbers/', ['train_32x32.mat', 'test_32x32.mat'],
+        'SVHN', 'http://ufldl.stanford.edu/housenumbers/',
+        ['train_32x32.mat', 'test_32x32.mat'],
         [dict(split='train'), dict(split='test')]),
     cifar10=Download(
         'CIFAR10', 'https://www.cs.toronto.edu/~kriz/', ['cifar-10-python.tar.gz'],

@@ -226,7 +226,8 @@ def _write_images(name, root, source, kind, size, listing, jobs):
     note = (f'{kind} {source.resolve().name}: {size}×{size} {source_kinds[kind].note}'
             + (f', {small} smaller ones left out' if small else ''))
     said = {k: v for k, v in dict(classes=classes, folders=listing.folders).items() if v}
-    return write_set(name, train, test, note, root, **said, skipped=dict(sorted(skipped.items())))
+    return write_set(name, train, test, note, root, **said,
+                     skipped=dict(sorted(skipped.items())))
 
 # %% ../../nbs/lib/data/prepare.ipynb #573d3239
 def _checked(kind, size, test_share, workers): # size and workers, filled in
@@ -356,7 +357,8 @@ def prepare_cli(name:str, # mnist, svhn, cifar10, lsun_bedroom, face_photos, or 
     with contextlib.suppress(AttributeError): # of a terminal that has no ×
         sys.stdout.reconfigure(errors='replace')
     try:
-        prepare(name, root, source, kind, size, test_share=test_share, workers=workers, seed=seed)
+        prepare(name, root, source, kind, size, test_share=test_share,
+                workers=workers, seed=seed)
     except (OSError, ValueError) as e:
         sys.exit(f'dcgan-prepare: {e}')
     except KeyboardInterrupt:

@@ -231,7 +231,8 @@ def _read_picture(folder, name, size):
     return [decode(folder/name, size)]
 
 source_kinds = dict(
-    folder=SourceKind(list_folder, Path, _read_picture, 'min-resized centre crops', 32))
+    folder=SourceKind(list_folder, Path, _read_picture,
+                      'min-resized centre crops', 32))
 
 # %% ../../nbs/lib/data/sources.ipynb #5e7faef4
 def _open_lmdb(folder):
@@ -282,7 +283,8 @@ def _read_lsun(source, name, size):
         file = transaction.get(key.encode())
     return [decode(io.BytesIO(file), size)]
 
-source_kinds['lsun'] = SourceKind(_list_lsun, Path, _read_lsun, 'min-resized centre crops')
+source_kinds['lsun'] = SourceKind(_list_lsun, Path, _read_lsun,
+                                  'min-resized centre crops')
 
 # %% ../../nbs/lib/data/sources.ipynb #9a9abe19
 def cut_faces(photo:Image.Image, # RGB
@@ -318,4 +320,5 @@ def _read_faces(opened, name, size):
 
 # %% ../../nbs/lib/data/sources.ipynb #8777cb65
 source_kinds['faces'] = SourceKind(
-    _list_photos, _open_photos, _read_faces, "faces found by OpenCV's frontal Haar cascade")
+    _list_photos, _open_photos, _read_faces,
+    "faces found by OpenCV's frontal Haar cascade")

@@ -66,9 +66,11 @@ def read_training(path, # a .safetensors file
 
 # %% ../../nbs/lib/gan/checkpoints.ipynb #ece88a79
 _later = dict(bias=False, pool=False, norm=False, resample=False, pieces=1, # of layers
-              spectral=False, margin=0, batch_norm=True, initial='paper', hidden_G='relu',
+              spectral=False, margin=0, batch_norm=True,
+              initial='paper', hidden_G='relu',
               hidden_D='leaky', # of families
-              penalty=1., clip=None, lr_D=None, ema=None, r1=0., augment='', mirror=False,
+              penalty=1., clip=None, lr_D=None, ema=None, r1=0.,
+              augment='', mirror=False,
               fresh=False, bn='global') # of recipes
 
 def told(record # a `Recipe`, a `Family` or a `Layer`

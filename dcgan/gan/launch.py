@@ -303,7 +303,8 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcg
         sys.stdout.reconfigure(errors='replace')
     try:
         family = sized(family, size)
-        recipe = Recipe(family, width, epochs, batch, lr, schedule=schedule, precision=precision,
+        recipe = Recipe(family, width, epochs, batch, lr,
+                        schedule=schedule, precision=precision,
                         seed=seed, bn=bn)
         data = load(dataset, size=families[family].shape[-1], n=images)
         within(save_every, 1, 10**9, 'save_every', whole=True)

@@ -54,7 +54,8 @@ objectives = dict(
     relativistic=Objective(D=relativistic_loss_of_D, G=relativistic_loss_of_G))
 
 # %% ../../nbs/lib/gan/objectives.ipynb #813f8e06
-schedules = dict(alternate=('G', 'D'), both=('DG',), double=('DGG',), shared=(('DG',),))
+schedules = dict(alternate=('G', 'D'), both=('DG',), double=('DGG',),
+                 shared=(('DG',),))
 
 def turn(schedule, # a value of `schedules`
          k:int, # number of the minibatch, from 0

@@ -42,7 +42,8 @@ def jpeg(x:torch.Tensor, # uint8 N×C×H×W
     "Images after JPEG compression"
     return torch.stack([decode_jpeg(encode_jpeg(image, quality)) for image in x])
 
-defects = dict(checkerboard=checkerboard, overlay=double_exposure, blur=blur, JPEG=jpeg)
+defects = dict(checkerboard=checkerboard, overlay=double_exposure,
+               blur=blur, JPEG=jpeg)
 
 # %% ../../nbs/lib/measure/acceptance.ipynb #80bb0d4f
 def _damaged_sets(X, labels, order): # of one split: A, and defect → (undamaged, damaged)
@@ -66,7 +67,8 @@ def _range(values): return f'{min(values):.1f} to {max(values):.1f}'
 def _row(what, pairs): # pairs: of each split, undamaged and damaged
     fair, bad = zip(*pairs)
     measure = 'repeated %' if 'twice' in what else 'KID × 1000'
-    return dict(defect=what, measure=measure, undamaged=_range(fair), damaged=_range(bad),
+    return dict(defect=what, measure=measure, undamaged=_range(fair),
+                damaged=_range(bad),
                 seen=min(bad) > max(fair))
 
 # %% ../../nbs/lib/measure/acceptance.ipynb #3a386c8c

@@ -65,10 +65,13 @@ def accuracies(f:Callable, # ImageSet → N×F
     y, yt = (torch.from_numpy(images.labels) for images in (labelled, test))
     C, valid = choose_C(X, y, n_rest, Cs, n_choice, device)
     right = right_answers(X, y, Xt, yt, C, device)
-    splits = dict(train=(X[:n_rest], y[:n_rest]), valid=(X[n_rest:], y[n_rest:]), test=(Xt, yt))
+    splits = dict(train=(X[:n_rest], y[:n_rest]),
+                  valid=(X[n_rest:], y[n_rest:]), test=(Xt, yt))
     drawn = probe(splits, settings=[3 * C for C in Cs], device=device, **kw)
-    return dict(features=X.shape[1], C=C, valid=valid, all=100 * right.mean(), right=right,
-                few=100 - drawn['errors'], few_C=drawn['setting'], seconds=time.monotonic() - began)
+    return dict(features=X.shape[1], C=C, valid=valid,
+                all=100 * right.mean(), right=right,
+                few=100 - drawn['errors'], few_C=drawn['setting'],
+                seconds=time.monotonic() - began)
 
 # %% ../../nbs/lib/measure/accuracy.ipynb #9a526f0e
 def without_answers(scored:dict # of `accuracies`
@@ -123,7 +126,8 @@ def accuracy_rows(title:str, # what was evaluated
     notes = [f"C = {C:g}, {s['features']:,} features{note and ', '}{note}"
              for C in (s['C'], s['few_C'])]
     mean, half, draws = mean_interval(s['few'])
-    return [table_row(title, paper[0], s['all'], share_interval(s['all'], n), n, notes[0]),
+    return [table_row(title, paper[0], s['all'],
+                      share_interval(s['all'], n), n, notes[0]),
             table_row(title, paper[1], mean, half, draws, notes[1])]
 
 # %% ../../nbs/lib/measure/accuracy.ipynb #755b4d4f
@@ -268,7 +272,8 @@ def coding_rows(title:str, # of the features
     "What a coding costs, as rows of a results table"
     kinds = [k for k in cost if k not in ('gain', 'interval', 'n', 'labels')]
     n, note = cost['n'], f"{cost['labels']:,} labels"
-    rows = [table_row(f'{title}, {kind} pixels', None, cost[kind], share_interval(cost[kind], n),
+    rows = [table_row(f'{title}, {kind} pixels', None, cost[kind],
+                      share_interval(cost[kind], n),
                       n, note) for kind in kinds]
     difference = 'difference, on the same images'
     return [*rows, table_row(difference, None, cost['gain'], cost['interval'], n)]

@@ -44,7 +44,8 @@ class Autoencoder(nn.Module):
                 ):
         super().__init__()
         self.setting = setting
-        self.standard = one_of(setting['standardise'], ['pixel', 'image'], 'standardise')
+        self.standard = one_of(setting['standardise'],
+                               ['pixel', 'image'], 'standardise')
         self.encoder, self.decoder = nn.Linear(3072, 128), nn.Linear(128, 3072)
         self.register_buffer('mean', torch.zeros(3072))
         self.register_buffer('std', torch.ones(3072))
@@ -59,7 +60,8 @@ class Autoencoder(nn.Module):
         return F.relu(self.encoder(self.standardise(x)))
 
 # %% ../../nbs/lib/measure/dedup.ipynb #ebf88873
-dedup_setting = dict(standardise='image', noise=1., dropout=.2, code_noise=5., shift=0, epochs=10,
+dedup_setting = dict(standardise='image', noise=1., dropout=.2,
+                     code_noise=5., shift=0, epochs=10,
                      lr=1e-3, batch=256, n=200_000)
 
 def _corrupt(clean, setting):
@@ -123,7 +125,8 @@ def autoencoder(images:ImageSet, # of any size
                 device='cpu', # where to train, and where it lives
                )->Autoencoder: # kept under runs/
     "The autoencoder of a set of images: loaded if it was trained before"
-    decides = ['dcgan.measure.dedup 1', sorted(setting.items()), seed, images.fingerprint,
+    decides = ['dcgan.measure.dedup 1', sorted(setting.items()),
+               seed, images.fingerprint,
                str(pick_precision('auto', torch.device(device)))]
     def make():
         net = fit_autoencoder(spaced(images, setting['n']), setting, seed, device)
@@ -231,7 +234,8 @@ def _mapped(images, keep, batch=4096): # a memory map of some of the images
                 out[i:i + batch] = images.images[keep[i:i + batch]]
             out.flush()
     labels = None if images.labels is None else images.labels[keep]
-    return replace(images, images=np.load(path, mmap_mode='r'), labels=labels, fingerprint='')
+    return replace(images, images=np.load(path, mmap_mode='r'),
+                   labels=labels, fingerprint='')
 
 # %% ../../nbs/lib/measure/dedup.ipynb #eab1c866
 def without_duplicates(images:ImageSet, # of any size

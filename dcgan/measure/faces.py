@@ -61,7 +61,8 @@ class FaceReader(nn.Module):
             return nn.Sequential(conv, nn.BatchNorm2d(o), nn.ReLU())
         sizes = [3, *(maps * 2**i for i in range(4))]
         last = nn.Linear(16 * sizes[-1], len(attributes) + 1)
-        self.net = nn.Sequential(*(block(i, o) for i, o in pairwise(sizes)), nn.Flatten(), last)
+        self.net = nn.Sequential(*(block(i, o) for i, o in pairwise(sizes)),
+                                 nn.Flatten(), last)
 
     def forward(self, x): # uint8 N×3×64×64 → N×5
         out = self.net(to_float(x))
@@ -128,8 +129,10 @@ def face_reader(n:int, # images of the world faces to learn from
 def reader_size(scale:str # a resolved scale
                )->dict: # n and epochs of `face_reader`
     "How much a reader learns from"
-    return by_scale(None, scale, smoke=dict(n=768, epochs=2), laptop=dict(n=20_000, epochs=5),
-                    overnight=dict(n=50_000, epochs=6), paper=dict(n=50_000, epochs=10))
+    return by_scale(None, scale, smoke=dict(n=768, epochs=2),
+                    laptop=dict(n=20_000, epochs=5),
+                    overnight=dict(n=50_000, epochs=6),
+                    paper=dict(n=50_000, epochs=10))
 
 # %% ../../nbs/lib/measure/face_reader.ipynb #1e3e22e8
 def reading_quality(seen:torch.Tensor, # N×5, of a `FaceReader`
@@ -142,7 +145,8 @@ def reading_quality(seen:torch.Tensor, # N×5, of a `FaceReader`
         p = float(((read > .5) == factors[k]).float().mean())
         found[k] = p, *wilson(p, len(seen))
     pairs = factors['yaw'].numpy(), seen[:, -1].numpy()
-    interval = bootstrap(pairs, r2_score, paired=True, vectorized=False, n_resamples=200,
+    interval = bootstrap(pairs, r2_score, paired=True,
+                         vectorized=False, n_resamples=200,
                          method='percentile', rng=seed).confidence_interval
     return found | dict(yaw=(r2_score(*pairs), *interval))
 
@@ -174,7 +178,8 @@ def attribute_rates(seen:torch.Tensor, # N×5 readings of samples
                     truth:dict, # factors of faces of the world
                    )->dict: # attribute → its share among the samples, and in the world
     "How frequent attributes are, 0 to 1"
-    return {k: (float((seen[:, i] > .5).float().mean()), float(truth[k].float().mean()))
+    return {k: (float((seen[:, i] > .5).float().mean()),
+                float(truth[k].float().mean()))
             for i, k in enumerate(attributes)}
 
 # %% ../../nbs/lib/measure/face_reader.ipynb #0e5ed3ee

@@ -29,7 +29,8 @@ def _share(copied, nearest_image, n_train, n_held_out): # and the ends of its in
 def _nearer(of_train, of_held_out): # and half of the width of its interval
     n, m = len(of_train), len(of_held_out)
     wins = stats.mannwhitneyu(of_held_out.numpy(), of_train.numpy()).statistic
-    return dict(nearer=float(wins / (n * m)), nearer_half=1.96 * ((n + m + 1) / (12 * n * m))**.5)
+    return dict(nearer=float(wins / (n * m)),
+                nearer_half=1.96 * ((n + m + 1) / (12 * n * m))**.5)
 
 # %% ../../nbs/lib/measure/memorisation.ipynb #ebc3bca9
 def _nearest_pairs(X, images, f, block=2000): # of samples: distances, indices; of images: distances

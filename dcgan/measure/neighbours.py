@@ -58,7 +58,8 @@ def is_exact(product:Callable, # one of `products`
              device=torch.device('cpu'), # where to compute
             )->bool:
     "Does this product of int8 matrices give exact results here, for extreme values too?"
-    a, b = (torch.randint(-128, 128, (32, 784), generator=generator('exact', k), dtype=torch.int8)
+    a, b = (torch.randint(-128, 128, (32, 784),
+                          generator=generator('exact', k), dtype=torch.int8)
             for k in 'ab')
     a[:16], b[:8], b[8:16] = -128, -128, 127
     try:
@@ -172,7 +173,8 @@ def distance(self:Neighbours)->torch.Tensor: # N, float64, in grey levels
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #d22bebf0
 def _products_alone(near, y, product): # of all tiles
-    for a, b in itertools.product(near.queries.split(near.tile), centre(y, 8).split(near.tile)):
+    for a, b in itertools.product(near.queries.split(near.tile),
+                                  centre(y, 8).split(near.tile)):
         product(a, b)
 
 def _search_anew(x, y, device):
@@ -186,7 +188,8 @@ def search_rate(queries:int=10_000, # images that are looked for
                 device=torch.device('cpu'), # where to compute
                )->dict: # operations per second of search and products; product: used; share of it
     "The rate of the search beside that of bare products; an operation multiplies or adds"
-    x, y = (torch.randint(256, (n, features), generator=generator('rate', n), dtype=torch.uint8)
+    x, y = (torch.randint(256, (n, features), generator=generator('rate', n),
+                          dtype=torch.uint8)
             for n in (queries, samples))
     near, y = Neighbours(x, device), y.to(device)
     ways = {k: functools.partial(_products_alone, near, y, f)
@@ -259,7 +262,8 @@ def deformation(strength:float=1., # from 0, which leaves images as they are, to
                )->Callable: # uint8 images → uint8 images
     "Random affine and elastic deformations of handwritten digits"
     s = within(strength, 0, 4, 'strength')
-    affine = v2.RandomAffine(10 * s, (0.07 * s, 0.07 * s), (1 - 0.1 * s, 1 + 0.1 * s), 8 * s,
+    affine = v2.RandomAffine(10 * s, (0.07 * s, 0.07 * s),
+                             (1 - 0.1 * s, 1 + 0.1 * s), 8 * s,
                              v2.InterpolationMode.BILINEAR)
     return v2.Compose([affine, v2.ElasticTransform(34. * s, 4.)])
 
@@ -313,10 +317,13 @@ def digit_recipe(scale:str='laptop', # a resolved scale
                 )->Recipe: # of the family `mnist28`
     "How generators of digits are trained"
     def pick(value, smoke, laptop, overnight, paper):
-        return by_scale(value, scale, smoke=smoke, laptop=laptop, overnight=overnight, paper=paper)
+        return by_scale(value, scale, smoke=smoke, laptop=laptop,
+                        overnight=overnight, paper=paper)
     epochs = within(pick(epochs, 1, 8, 100, 200), 1, 100_000, 'epochs', whole=True)
-    return Recipe('mnist28', pick(width, 1/16, 1/2, 1/2, 1.), epochs, pick(batch, 32, 64, 64, 128),
-                  pick(lr, 2e-4, 5e-4, 4e-4, 2e-4), l2=2.5e-5, decay_epochs=epochs // 2, **kw)
+    return Recipe('mnist28', pick(width, 1/16, 1/2, 1/2, 1.),
+                  epochs, pick(batch, 32, 64, 64, 128),
+                  pick(lr, 2e-4, 5e-4, 4e-4, 2e-4), l2=2.5e-5,
+                  decay_epochs=epochs // 2, **kw)
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #81542acf
 def watch_neighbours(valid:ImageSet, # held out, labelled
@@ -328,7 +335,8 @@ def watch_neighbours(valid:ImageSet, # held out, labelled
     def compute(G, D):
         stream, device = generated(G, seed_of('watch', seed)), next(G.parameters()).device
         return round(error_curve(stream, valid, [n], device)[n], 3)
-    return Measure('validation 1-NN error %', compute, every, (valid.fingerprint, n, seed))
+    return Measure('validation 1-NN error %', compute, every,
+                   (valid.fingerprint, n, seed))
 
 def watch_digits(valid:ImageSet, # held out, labelled
                  scale:str='laptop', # a resolved scale
@@ -363,7 +371,8 @@ def sample_counts(given:list=None, # None: what the scale says
     "Numbers of samples at which errors are measured; a `ValueError` for another list"
     million = [50*K, 100*K, 200*K, 500*K, M]
     full = million + [2*M, 5*M, 10*M]
-    counts = by_scale(given, scale, smoke=[200, 500, 1000], laptop=million, overnight=full,
+    counts = by_scale(given, scale, smoke=[200, 500, 1000],
+                      laptop=million, overnight=full,
                       paper=full)
     whole = isinstance(counts, list) and counts and all(type(c) is int and c > 0 for c in counts)
     if not whole or counts != sorted(set(counts)):
@@ -386,7 +395,8 @@ def error_row(title:str, # of the samples
               note:str='', # as of `table_row`
              )->dict: # of `table_row`
     "An error as a row of Table 3"
-    return table_row(f'{title}, {count_text(n)} samples', paper=paper, ours=error, n=n, note=note,
+    return table_row(f'{title}, {count_text(n)} samples',
+                     paper=paper, ours=error, n=n, note=note,
                      interval=share_interval(error, n_test))
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #d4fcd778
@@ -412,8 +422,10 @@ def compare_mistakes(one:dict, # number of samples → N bool, of `mistakes`
     n, m = (max({*one} & {*other}),) * 2 if common else (max(one), max(other))
     found = paired_difference(one[n], other[m])
     row = f'{titles[0]}, {count_text(n)} samples, against {titles[1]}, {count_text(m)}'
-    return dict(row=row, points=found['difference'], interval=found['interval'], p=found['p'],
-                only_first_errs=found['only_a'], only_second_errs=found['only_b'], n=len(one[n]))
+    return dict(row=row, points=found['difference'],
+                interval=found['interval'], p=found['p'],
+                only_first_errs=found['only_a'],
+                only_second_errs=found['only_b'], n=len(one[n]))
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #4c140917
 def figure_errors(curves:dict, # title → number of samples → error, percent

@@ -46,7 +46,8 @@ def mirror(x, g):
     "A mirror image"
     return x[:, :, ::-1]
 
-changes = dict(recompressed=recompress, shifted=shift, brightened=brighten, mirrored=mirror)
+changes = dict(recompressed=recompress, shifted=shift,
+               brightened=brighten, mirrored=mirror)
 
 # %% ../../nbs/lib/measure/planted.ipynb #f938a94c
 def plant(images:ImageSet, # N images
@@ -266,7 +267,8 @@ def figure_tradeoff(curves:dict, # threshold, bits that may differ → {setting:
         recall, false = 100 * np.array([total(s) for s in curve.values()]).T
         right.plot(recall, false, marker='o', label=way)
     right.axhline(1, color='gray', ls=':')
-    right.set(xlabel='mean recall %', ylabel='false positives % of removed', yscale='symlog',
+    right.set(xlabel='mean recall %', ylabel='false positives % of removed',
+              yscale='symlog',
               ylim=(0, 110))
     right.legend()
     return fig

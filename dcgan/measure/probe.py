@@ -99,7 +99,8 @@ def probe(splits:dict, # train, valid and test: features (N×F) and labels (N) e
     splits = {k: [t.to(device) for t in xy] for k, xy in splits.items()}
     def errors(part, k, settings): # fitted to the k-th draw
         i = draw_labelled(splits['train'][1], n_labels, generator(part, seed, k))
-        return error_rates(path, settings, *(t[i] for t in splits['train']), *splits[part])
+        return error_rates(path, settings, *(t[i] for t in splits['train']),
+                           *splits[part])
     valid = np.mean([errors('valid', k, settings) for k in range(valid_draws)], 0)
     setting = settings[int(valid.argmin())]
     tested = [errors('test', k, [setting])[0] for k in tqdm(range(draws), leave=False)]

@@ -118,7 +118,8 @@ def plot_label_curves(curves:dict # title → number of labels → test errors, 
     fig, ax = plt.subplots(figsize=(6, 3.8))
     for (title, curve), marker in zip(curves.items(), 'os^D'):
         mean, spread = ([f(errors) for errors in curve.values()] for f in (np.mean, np.std))
-        ax.errorbar([*curve], mean, spread, marker=marker, ms=4, capsize=2, label=title)
+        ax.errorbar([*curve], mean, spread, marker=marker, ms=4,
+                    capsize=2, label=title)
     ax.set(xscale='log', xlabel='labels', ylabel='test error %', ylim=(0, None))
     ax.set_xticks([*curve], [f'{n:,}' for n in curve], minor=False)
     ax.minorticks_off()
@@ -134,7 +135,8 @@ def protocol_row(title:str, # what was evaluated
     "A measured row: the mean of the errors, ± 1.96 of their standard deviations"
     errors = probed['errors']
     return table_row(title, paper=paper, ours=float(errors.mean()), n=len(errors),
-                     interval=float(1.96 * errors.std(ddof=1)), note=note.format(**probed))
+                     interval=float(1.96 * errors.std(ddof=1)),
+                     note=note.format(**probed))
 
 # %% ../../nbs/lib/measure/supervised.ipynb #ee510fe1
 def trainings_row(title:str, # what was evaluated

@@ -120,7 +120,8 @@ def solve_svm(A:Rows, # n samples
     for _ in range(100):
         S = (Y * f < 1).to(Y.dtype)
         gradient = w + 2 * C * A.transposed(S * (f - Y))
-        step = conjugate_gradients(_hessian(A, S, C), -gradient, _preconditioner(U, values, S, C))
+        step = conjugate_gradients(_hessian(A, S, C), -gradient,
+                                   _preconditioner(U, values, S, C))
         w, f, gain = _halve(w, f, step, A.times(step), Y, C)
         if (gain < 1e-5).all():
             break

@@ -133,7 +133,8 @@ class BoxDrawer:
         self.boxes = read_boxes(path, len(images), self.size) if self.path.exists() else []
 
     def add(self, x0, y0, x1, y1): # in pixels
-        self.boxes.append(check_box([self.i, x0, y0, x1, y1], len(self.images), self.size))
+        self.boxes.append(check_box([self.i, x0, y0, x1, y1],
+                                    len(self.images), self.size))
 
     def undo(self):
         self.boxes = self.boxes[:-1]
@@ -152,7 +153,8 @@ def picture(self:BoxDrawer, box=None, # x0, y0, x1, y1 in pixels: the one being 
     drawn = [[0, *b[1:]] for b in self.boxes if b[0] == self.i]
     if box:
         drawn.append([0, *box])
-    return outline(self.images[self.i:self.i + 1], in_widths(drawn, self.size), zoom)[0]
+    return outline(self.images[self.i:self.i + 1],
+                   in_widths(drawn, self.size), zoom)[0]
 
 # %% ../../nbs/lib/measure/windows.ipynb #2ca96b2e
 def _button(name, act): # act: a function without arguments
@@ -189,7 +191,8 @@ def widget(self:BoxDrawer):
     self.shown, self.line = widgets.Image(format='png'), widgets.Label()
     for s in self.sliders:
         s.observe(lambda _: self.show(), 'value')
-    acts = {'add box': lambda: self.add(*[s.value for s in self.sliders]), 'undo': self.undo,
+    acts = {'add box': lambda: self.add(*[s.value for s in self.sliders]),
+            'undo': self.undo,
             'back': lambda: self.go(-1), 'next': self.go, 'write CSV': self.write}
     buttons = widgets.HBox([_button(name, partial(self.act, what)) for name, what in acts.items()])
     self.show()
@@ -222,7 +225,8 @@ class Detector(nn.Module):
         super().__init__()
         wide = [_conv(maps, maps, d=d) for d in (1, 2, 4, 1)]
         last = nn.Conv2d(maps, 5 * len(kinds), 1)
-        self.net = nn.Sequential(_conv(3, 24, 5, 2), _conv(24, maps, 5, 2), *wide, last)
+        self.net = nn.Sequential(_conv(3, 24, 5, 2),
+                                 _conv(24, maps, 5, 2), *wide, last)
         nn.init.constant_(last.bias, -3.) # at first, few parts are seen
         self.register_buffer('cut', torch.zeros(len(kinds))) # above this logit a part is seen
 
@@ -262,7 +266,8 @@ def detector_loss(net:Detector, x:torch.Tensor, # images, as of `Detector.forwar
     target = torch.stack([t[:, of_kind(kind)].amax(1) for kind in kinds], 1)
     n, part, i, j = (t > 0.5).nonzero().T
     kind = torch.tensor([kinds.index(k) for k in kind_of], device=x.device)[part]
-    overlap = generalized_box_iou_loss(found[n, kind, i, j], boxes[n, part], reduction='mean')
+    overlap = generalized_box_iou_loss(found[n, kind, i, j],
+                                       boxes[n, part], reduction='mean')
     return _focal(logits, target) + overlap
 
 # %% ../../nbs/lib/measure/windows.ipynb #d94245be

@@ -143,8 +143,10 @@ def turning(t:torch.Tensor, # 9 positions, from -1 to 1
     by_vector, mean_yaw = slopes.mean(1).numpy(), yaw.mean((0, 1))
     interval = bootstrap((by_vector,), np.mean, n_resamples=2000, method='percentile',
                          rng=seed).confidence_interval
-    return dict(slope=float(by_vector.mean()), low=float(interval.low), high=float(interval.high),
-                by_vector=by_vector.round(4).tolist(), flips=_flips(seen), yaw=mean_yaw.tolist(),
+    return dict(slope=float(by_vector.mean()), low=float(interval.low),
+                high=float(interval.high),
+                by_vector=by_vector.round(4).tolist(),
+                flips=_flips(seen), yaw=mean_yaw.tolist(),
                 right_way=float((slopes > 0).float().mean()), fit=float(fits.median()),
                 mean_fit=float(straight(t, mean_yaw)[1]))
 
@@ -230,7 +232,8 @@ def success(what:str, # the concept that a sum should give
     low, high = wilson(p, n)
     each = [f"{'' if v else 'no '}{k.replace('_', ' ')} {100 * share({k: v}):.0f} %"
             for k, v in wanted.items()]
-    return dict(what=what, title=title, share=p, low=low, high=high, n=n, each=', '.join(each))
+    return dict(what=what, title=title, share=p, low=low,
+                high=high, n=n, each=', '.join(each))
 
 # %% ../../nbs/lib/paper/arithmetic.ipynb #d8cab4bb
 def share_text(s:dict # of `success`
@@ -249,8 +252,10 @@ def standing(a:dict, b:dict # of `success`
 def success_rows(counted:dict # (result, title) → of `success`
                 )->list: # of `table_row`s
     "Successes as rows of a results table"
-    return [table_row(f'{what}: {title}', None, 100 * s['share'], 50 * (s['high'] - s['low']),
-                      s['n'], f"{100 * s['low']:.0f} to {100 * s['high']:.0f}; {s['each']}")
+    return [table_row(f'{what}: {title}', None, 100 * s['share'],
+                      50 * (s['high'] - s['low']),
+                      s['n'],
+                      f"{100 * s['low']:.0f} to {100 * s['high']:.0f}; {s['each']}")
             for (what, title), s in counted.items()]
 
 # %% ../../nbs/lib/paper/arithmetic.ipynb #32d2580b
@@ -263,7 +268,8 @@ def trial_images(samples:Samples, # of one generator
     def of_pixels(k):
         return pixel_arithmetic(*(samples.X[i] for i in drawn[k]))
     z = {'the third concept alone': mean_latent(samples.Z[drawn[3][2]]),
-         'sum in Z, three exemplars': of_latents(3), 'sum in Z, one exemplar': of_latents(1),
+         'sum in Z, three exemplars': of_latents(3),
+         'sum in Z, one exemplar': of_latents(1),
          'sum in Z, one exemplar, shortened': of_latents(1) / 3**.5}
     return {title: render(samples.G, v) for title, v in z.items()} | {
         'sum in pixels, three exemplars': of_pixels(3),
@@ -364,7 +370,8 @@ def figure_sets(sets:dict # title → N×C×H×W, uint8; the second half is of t
 def realism_rows(found:dict # title → of `compare`
                 )->list: # of dicts: images, n, KID × 1000, ±, FID, its floor, precision, recall
     "How real images are, as rows of a table"
-    return [{'images': what, 'n': r['n'], 'KID × 1000': 1000 * r['kid'], '±': 1960 * r['kid_se'],
+    return [{'images': what, 'n': r['n'], 'KID × 1000': 1000 * r['kid'],
+             '±': 1960 * r['kid_se'],
              'FID': r['fid'], 'its floor': r['fid_floor'], 'precision': r['precision'],
              'recall': r['recall']} for what, r in found.items()]
 
@@ -416,14 +423,16 @@ def turn_row(what:str, # title
     flips = ', '.join(f"{k.replace('_', ' ')} {100 * v:.0f} %" for k, v in found['flips'].items())
     note = (f"{low:.2f} to {high:.2f}; R² of a line {found['fit']:.2f} (median of samples), "
             f"{found['mean_fit']:.2f} (mean curve); differs from t = 0: {flips}")
-    return table_row(f'yaw per unit of t, {what}', None, found['slope'], (high - low) / 2, n, note)
+    return table_row(f'yaw per unit of t, {what}', None,
+                     found['slope'], (high - low) / 2, n, note)
 
 # %% ../../nbs/lib/paper/arithmetic.ipynb #ad809380
 def figure_successes(curves:dict, # result → k → sum, noisy → of `success`
                      chance:dict, # result → share of any samples, 0 to 1
                     ): # a figure
     "Successes against the number of exemplars, with 95 % bands"
-    fig, axes = plt.subplots(1, len(curves), figsize=(8, 3), sharey=True, layout='constrained')
+    fig, axes = plt.subplots(1, len(curves), figsize=(8, 3),
+                             sharey=True, layout='constrained')
     for ax, (what, curve) in zip(axes, curves.items()):
         for part, label in dict(sum='the sum', noisy='with noise ±0.25').items():
             low, share, high = (100 * np.array([c[part][k] for c in curve.values()])
@@ -431,7 +440,8 @@ def figure_successes(curves:dict, # result → k → sum, noisy → of `success`
             ax.fill_between([*curve], low, high, alpha=.15, lw=0)
             ax.plot([*curve], share, 'o-', ms=4, label=label)
         ax.axhline(100 * chance[what], ls=':', color='0.6', label='any sample')
-        ax.set(title=what, xlabel='exemplars of a concept', xticks=[*curve], ylim=(0, 102))
+        ax.set(title=what, xlabel='exemplars of a concept',
+               xticks=[*curve], ylim=(0, 102))
     axes[0].set_ylabel('has all wanted attributes, %')
     axes[-1].legend(fontsize=8)
     return fig
@@ -447,7 +457,8 @@ def figure_turns(t:torch.Tensor, # T positions
         low, high = np.percentile(seen[what][..., -1].mean(1), [2.5, 97.5], axis=0)
         left.fill_between(t, low, high, alpha=.2, lw=0)
         left.plot(t, r['yaw'], 'o-', ms=4, label=what)
-        right.bar(np.arange(4) + .4 * i - .2, [100 * v for v in r['flips'].values()], .4)
+        right.bar(np.arange(4) + .4 * i - .2,
+                  [100 * v for v in r['flips'].values()], .4)
     left.set(xlabel='t', ylabel='yaw that is read')
     left.legend(fontsize=8)
     right.set_xticks(range(4), [k.replace('_', ' ') for k in attributes])
@@ -482,7 +493,8 @@ def show_sum(axes, # three
         ax.imshow(tiles(panel, nrow=nrow), interpolation='nearest')
         ax.set_anchor('S' if nrow == 1 else 'N')
         ax.set(xticks=[], yticks=[])
-        ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+        ax.tick_params(length=0, top=True, labeltop=True,
+                       bottom=False, labelbottom=False)
     a, b, c, result = (name.replace(' ', '\n', 1) for name in names)
     axes[0].set_xticks([33, 98, 163], [a, f'− {b}', f'+ {c}'], fontsize=8)
     rows = ['', 'exemplars', '', 'mean\nin Z', 'mean\nof pixels']
@@ -515,6 +527,7 @@ def contact_sheet(x:torch.Tensor, # N×C×H×W, uint8
     ax.axis('off')
     step = x.shape[-1] + 1
     for i in range(len(x)):
-        ax.text(step * (i % nrow) + 4, step * (i // nrow) + 13, i, fontsize=6, color='w',
+        ax.text(step * (i % nrow) + 4, step * (i // nrow) + 13,
+                i, fontsize=6, color='w',
                 bbox=dict(fc='k', lw=0, pad=.8, alpha=.6))
     return fig

@@ -195,7 +195,8 @@ def quality_rows(what:str, # whose images
     "How good images are, as rows of a results table"
     note = (f"precision {m['precision']:.2f}, recall {m['recall']:.2f}, "
             f"repeated {100 * m['repeated']:.1f} %{note}")
-    yield table_row(f'{what}: KID × 1000', None, 1000 * m['kid'], 1960 * m['kid_se'], m['n'], note)
+    yield table_row(f'{what}: KID × 1000', None, 1000 * m['kid'],
+                    1960 * m['kid_se'], m['n'], note)
     if m['fid'] is None:
         return
     yield table_row(f'{what}: FID', None, m['fid'], n=m['fid_n'],
@@ -208,7 +209,8 @@ def memorised_rows(what:str, # whose samples
     "How many samples are nearest to a training image, as rows of a results table"
     for kind in ('features', 'pixels'):
         low, high = 100 * m[kind]['low'], 100 * m[kind]['high']
-        yield table_row(f'{what}: memorised %, by {kind}', None, 100 * m[kind]['share'],
+        yield table_row(f'{what}: memorised %, by {kind}', None,
+                        100 * m[kind]['share'],
                         (high - low) / 2, m[kind]['n'],
                         f'{low:.0f} to {high:.0f}; 50 where nothing is memorised')
         yield table_row(f'{what}: training images nearer to the samples %, by {kind}', None,
@@ -240,7 +242,8 @@ def early_and_late(network:str, # what it is called
     m = late['features']
     share, low, high = (100 * m[key] for key in ('share', 'low', 'high'))
     return {'network': network, 'KID × 1000, early': 1000 * early['kid'],
-            'KID × 1000, late': 1000 * late['kid'], 'quality': quality_verdict(early, late),
+            'KID × 1000, late': 1000 * late['kid'],
+            'quality': quality_verdict(early, late),
             'memorised %, late, by features': f'{share:.0f} ({low:.0f} to {high:.0f})',
             'memorisation': memorisation_verdict(m)}
 

@@ -128,7 +128,8 @@ def window_maps(maps:torch.Tensor, # N×C×H×H, of `layer_maps`
     model, folds = LogisticRegression(max_iter=2000), GroupKFold(min(5, n))
     accuracy = 100 * cross_val_score(model, X, y, groups=image, cv=folds)
     weights = torch.from_numpy(model.fit(X, y).coef_[0])
-    return dict(weights=weights, drop=(weights > 0).nonzero()[:, 0].tolist(), accuracy=accuracy)
+    return dict(weights=weights, drop=(weights > 0).nonzero()[:, 0].tolist(),
+                accuracy=accuracy)
 
 # %% ../../nbs/lib/paper/forget.ipynb #4e8a27e4
 def control_maps(weights:torch.Tensor, # C, of `window_maps`
@@ -194,7 +195,8 @@ def mean_spread(values, # numbers; None is left out
     values = torch.tensor([v for v in values if v is not None], dtype=torch.float64)
     if len(values) < 2:
         return dict(ours=None, n=0)
-    return dict(ours=float(values.mean()), interval=float(1.96 * values.std()), n=len(values))
+    return dict(ours=float(values.mean()), interval=float(1.96 * values.std()),
+                n=len(values))
 
 # %% ../../nbs/lib/paper/forget.ipynb #6f711489
 def change_rows(before:torch.Tensor, # N×3×S×S samples
@@ -206,7 +208,8 @@ def change_rows(before:torch.Tensor, # N×3×S×S samples
         if isinstance(after, list):
             return mean_spread([change_inside(before, x, boxes) for x in after])
         return dict(ours=change_inside(before, after, boxes))
-    return [table_row(f'pixel change inside boxes over that outside, {title}', **value(after))
+    return [table_row(f'pixel change inside boxes over that outside, {title}',
+                      **value(after))
             for title, after in versions.items()]
 
 # %% ../../nbs/lib/paper/forget.ipynb #74caee90
@@ -216,7 +219,8 @@ def kid_rows(real:torch.Tensor, # N×F features of held-out images
              features:str, # name of the features
             )->list: # of `table_row`s
     "The KID of samples and `kid_added` of several sets of maps, as rows of a table"
-    rows = [table_row('KID × 1000, all maps', ours=1000 * kid(real, before)[0], note=features)]
+    rows = [table_row('KID × 1000, all maps',
+                      ours=1000 * kid(real, before)[0], note=features)]
     for title, X in after.items():
         ours, interval, n = mean_interval(kid_added(real, before, X))
         rows.append(table_row(f'KID × 1000 added, {title}', None, ours, interval, n,
@@ -260,7 +264,8 @@ def figure_curves(curves:dict, # title → {number of maps dropped: `compare_par
     fig, axes = plt.subplots(1, len(curves), figsize=(9, 3.4), sharey=True)
     for ax, (title, curve) in zip(axes, curves.items()):
         for key, label in titles.items():
-            ax.plot([*curve], [e[key]['ours'] or 0 for e in curve.values()], marker='.',
+            ax.plot([*curve],
+                    [e[key]['ours'] or 0 for e in curve.values()], marker='.',
                     label=label)
         ax.axvline(rule, color='0.7', lw=1, zorder=0)
         ax.set(xlabel='maps dropped', ylabel='%', title=title)
@@ -279,5 +284,6 @@ def claim_rows(removed:dict, # of `as_percent`: windows removed by the rule
             d = removed['ours'] - control['ours']
             half = float(np.hypot(removed['interval'], control['interval']))
             says = verdict(d - half, d + half)
-        rows.append({'compared with': title, '%': percent_text(control), 'verdict': says})
+        rows.append({'compared with': title, '%': percent_text(control),
+                     'verdict': says})
     return rows

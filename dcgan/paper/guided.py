@@ -164,14 +164,16 @@ def frozen(D:Net, # a discriminator; left as it is
           )->Net: # in evaluation mode
     "A copy of D whose batch norms have statistics of real images"
     some = images.subset(min(len(images), 12_800))
-    return estimate_statistics(copy.deepcopy(D).to(device), some, batch=min(128, len(some)))
+    return estimate_statistics(copy.deepcopy(D).to(device),
+                               some, batch=min(128, len(some)))
 
 def random_discriminator(recipe:Recipe, # of a training
                          number:int=0, # 0: the D that this training began with; else another
                         )->Net:
     "A discriminator with random filters, of the size that a recipe trains"
     other = seed_of('random', recipe.seed, number) % 2**31
-    return build(recipe.family, recipe.width, other if number else recipe.seed, recipe.affine)[1]
+    return build(recipe.family, recipe.width,
+                 other if number else recipe.seed, recipe.affine)[1]
 
 # %% ../../nbs/lib/paper/guided.ipynb #0fa1f40b
 def _covered(low, high, size): # N×P ends of intervals in [0, 1] → N×P×size
@@ -289,7 +291,8 @@ def measure_rooms(energy:Callable, # as of `map_energy`
                  )->torch.Tensor: # 2 layouts × 2 halves × F×k×kinds
     "Enrichments on the rooms' own boxes and on those of other rooms"
     halves = zip(rooms.images, rooms.layouts, found)
-    measured = [map_enrichments(energy, images, layouts, range(len(f.image)), f, device)
+    measured = [map_enrichments(energy, images, layouts,
+                                range(len(f.image)), f, device)
                 for images, layouts, f in halves]
     return torch.stack(measured, 1)
 
@@ -345,7 +348,8 @@ def over_rooms(measured:torch.Tensor, # …×kinds, of one layout of `measure_ro
     "Means over maps, with a bootstrap interval over rooms"
     columns = measured.flatten(0, -2).T # kinds×maps
     draws = torch.stack([bootstrap_means(v, image.flatten(), n, seed) for v in columns])
-    return Means(columns.nanmean(1), half_interval(draws), (~columns.isnan()).sum(1), draws)
+    return Means(columns.nanmean(1), half_interval(draws),
+                 (~columns.isnan()).sum(1), draws)
 
 # %% ../../nbs/lib/paper/guided.ipynb #cd2372de
 def over_networks(measured:torch.Tensor # networks×…×kinds
@@ -368,7 +372,8 @@ def part_row(title:str, # whose maps
              note:str='', # what a reader must know
             )->dict: # of `table_row`
     "The mean enrichment of a part"
-    return table_row(f'{kinds[p]}: {title}', ours=float(m.mean[p]), interval=float(m.half[p]),
+    return table_row(f'{kinds[p]}: {title}', ours=float(m.mean[p]),
+                     interval=float(m.half[p]),
                      n=int(m.n[p]), note=note)
 
 # %% ../../nbs/lib/paper/guided.ipynb #092a0f72

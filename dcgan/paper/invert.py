@@ -105,7 +105,8 @@ def _best_ends(G, z, found, perceptual, starts, low): # of all descents; found: 
     with torch.no_grad():
         images = to_uint8(G(z), low).cpu()
     pixels, features = (d.take_along_dim(best, 1)[:, 0].cpu() for d in (pixels, features))
-    return SimpleNamespace(z=z.cpu(), images=images, pixels=255 * pixels.sqrt(), features=features)
+    return SimpleNamespace(z=z.cpu(), images=images,
+                           pixels=255 * pixels.sqrt(), features=features)
 
 # %% ../../nbs/lib/paper/invert.ipynb #60df153f
 def invert(G:nn.Module, # a generator without labels
@@ -125,7 +126,8 @@ def invert(G:nn.Module, # a generator without labels
     G = freeze(G, pool) if G.training else G
     z, began = nearest_starts(G, target, pool, starts, low) # N×starts×z
     repeated = target.repeat_interleave(starts, 0) # N·starts×C×H×W
-    z, *found = descend(G, z.flatten(0, 1), repeated, perceptual, latent, steps, low=low)
+    z, *found = descend(G, z.flatten(0, 1), repeated, perceptual,
+                        latent, steps, low=low)
     ends = _best_ends(G, z, found, perceptual, starts, low)
     ends.start = 255 * began.sqrt().cpu()
     return ends

@@ -27,7 +27,8 @@ def svhn_recipe(scale:str='laptop', # a resolved scale
                )->Recipe: # of the family `svhn32`
     "How the networks of Table 2 are trained (§5.2)"
     pick = partial(by_scale, scale=scale)
-    width = within(pick(width, smoke=1/8, laptop=1/2, overnight=1., paper=1.), 1/64, 16, 'width')
+    width = within(pick(width, smoke=1/8, laptop=1/2, overnight=1., paper=1.),
+                   1/64, 16, 'width')
     epochs = pick(epochs, smoke=1, laptop=50, overnight=60, paper=200)
     within(epochs, 1, 100_000, 'epochs', whole=True)
     narrow = 2e-3 / width
@@ -35,7 +36,8 @@ def svhn_recipe(scale:str='laptop', # a resolved scale
                   batch=pick(batch, smoke=32, laptop=32, paper=64),
                   lr=pick(lr, smoke=narrow, laptop=narrow, paper=5e-4),
                   decay_epochs=pick(None, smoke=0, laptop=epochs // 2, paper=0),
-                  schedule=pick(schedule, smoke='both', laptop='both', paper='alternate'))
+                  schedule=pick(schedule, smoke='both',
+                                laptop='both', paper='alternate'))
 
 # %% ../../nbs/lib/paper/labels.ipynb #8733bdd7
 enough = dict(width=1/2, epochs=30) # what `overnight` trains
@@ -57,8 +59,10 @@ def natural_recipe(scale:str='laptop', # a resolved scale
     return Recipe('imagenet32', width, epochs, ema=.999, seed=seed,
                   batch=pick(batch, smoke=32, laptop=64, paper=128),
                   lr=pick(lr, smoke=5e-4, laptop=5e-4, paper=2e-4),
-                  decay_epochs=pick(None, smoke=0, laptop=0, overnight=epochs // 2, paper=0),
-                  schedule=pick(schedule, smoke='both', laptop='both', paper='alternate'))
+                  decay_epochs=pick(None, smoke=0, laptop=0,
+                                    overnight=epochs // 2, paper=0),
+                  schedule=pick(schedule, smoke='both',
+                                laptop='both', paper='alternate'))
 
 # %% ../../nbs/lib/paper/labels.ipynb #bf726f97
 def long_enough(recipe:Recipe # of `natural_recipe`

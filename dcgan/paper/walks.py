@@ -161,7 +161,8 @@ def plot_steps(ax, # matplotlib axes; changed
         mean, half, _ = zip(*curve)
         ax.errorbar(n, mean, half, marker='o', ms=4, capsize=2, label=kind)
     ax.plot(n, n, ':', color='0.6', lw=1, label='one jump')
-    ax.set(xlabel='steps of a walk', ylabel='largest / mean step', yscale='log', xticks=n)
+    ax.set(xlabel='steps of a walk', ylabel='largest / mean step',
+           yscale='log', xticks=n)
     ax.legend(fontsize=8)
 
 # %% ../../nbs/lib/paper/walks.ipynb #d6bffbf5
@@ -319,4 +320,5 @@ def explore(G:Net, # with frozen statistics
         picture.value = _as_png(draw_walks(G, z.expand(1, 2, -1), low)[0, 0], zoom)
     _observe(show, points[:4], way, right, down, along)
     layout = dict(align_items='flex-start')
-    return widgets.VBox([picture, right, down, widgets.HBox([play, along])], layout=layout)
+    return widgets.VBox([picture, right, down, widgets.HBox([play, along])],
+                        layout=layout)

@@ -73,11 +73,13 @@ def _copied(when): # share of the samples of a state
     return [given('lsun', find, 55, more=False, each=True)]
 
 claims += [
-    Claim('§4.1', "This G's early samples are no copies: nearest to a training image, %",
+    Claim('§4.1',
+          "This G's early samples are no copies: nearest to a training image, %",
           'one epoch: unlikely', _copied('early')),
     Claim('§4.1', "Nor are this G's late ones: nearest to a training image, %",
           'five epochs: under-fitting', _copied('late')),
-    Claim('§4.1', 'Late samples under-fit rather than over-fit: textures repeat in them',
+    Claim('§4.1',
+          'Late samples under-fit rather than over-fit: textures repeat in them',
           'repeated noise textures', 'no notebook measures repeated textures')]
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #476250d6
@@ -102,11 +104,14 @@ _of_lsun = dict(about='data', needs=('lsun_bedroom',))
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #d4ac9015
 claims += [
     Claim('§4.1.1', 'Fewer than 1 in 100 removed images are false positives, %', '< 1',
-          [Entry('dedup_scale', _at_lsun, 1, False, 'scaled to 3 million', about='data')]),
-    Claim('§4.1.1', 'About 275,000 of three million images are near-duplicates, %', '9.2',
+          [Entry('dedup_scale', _at_lsun, 1, False,
+                 'scaled to 3 million', about='data')]),
+    Claim('§4.1.1',
+          'About 275,000 of three million images are near-duplicates, %', '9.2',
           [Entry('dedup_scale', _removed_of, 8.3, **_of_lsun)]),
     Claim('§4.1.1', 'Equal codes find most near-duplicates: re-coded copies, %',
-          'suggesting a high recall', [Entry('dedup', _found_of, 50, full=False, **_of_lsun)]),
+          'suggesting a high recall',
+          [Entry('dedup', _found_of, 50, full=False, **_of_lsun)]),
     Claim('§4.1.1', 'Semantic hashing finds duplicates in linear time', 'linear time',
           'time against the number of images was not measured'),
     Claim('§4.2', 'A face detector yields 350,000 boxes from 3 million photos',
@@ -126,14 +131,16 @@ _cited = {'3-layer K-means': (82., 70.7), 'view-invariant K-means': (81.9, 72.6)
 def _against(model): # a row of Table 1 that is not run here
     more, (full, few) = model != 'Exemplar CNN', _cited[model]
     entries = [Entry('table1', _all(_dcgan), full, more, 'all labels', needs=_sets),
-               Entry('table1', mean(_few('DCGAN')), few, more, '400 a class', needs=_sets)]
+               Entry('table1', mean(_few('DCGAN')), few, more,
+                     '400 a class', needs=_sets)]
     text = f"{'More' if more else 'Less'} accurate than {model}, %"
     return Claim('§5.1', text, f'{full:g}; {few:g}', entries)
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #5a84ec65
 _rival = dict(fixed=True, doubt=_fewer_centroids)
 _kmeans = [
-    Entry('table1', less(_all(_dcgan), _all('1-layer K-means')), what='all labels', **_rival),
+    Entry('table1', less(_all(_dcgan), _all('1-layer K-means')),
+          what='all labels', **_rival),
     Entry('table1', mean(_few('DCGAN'), _few('kmeans')), what='400 a class', **_rival)]
 
 claims += [
@@ -170,7 +177,8 @@ _table2 = {model: error for model, (error, ours) in of_table2.items() if ours is
 
 def _below(model): # a row of Table 2 that is not run here
     entry = Entry('table2', _svhn, _table2[model], more=False, needs=('svhn',))
-    return Claim('§5.2', f'Fewer errors than {model}, %', f'{_table2[model]:g}', [entry])
+    return Claim('§5.2', f'Fewer errors than {model}, %',
+                 f'{_table2[model]:g}', [entry])
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #08963184
 _control = Entry('table2', less(_supervised, _svhn), fixed=True, doubt=_fewer_trials)
@@ -179,11 +187,13 @@ _neighbours = Entry('table2', _pixels_less_dcgan, fixed=True)
 claims += [
     Claim('§5.2', 'Test error with 1,000 labels, %', '22.48',
           [reaches('table2', _svhn, 22.48, 'svhn')]),
-    Claim('§5.2', 'Fewer errors than a supervised CNN of the same architecture, points',
+    Claim('§5.2',
+          'Fewer errors than a supervised CNN of the same architecture, points',
           '28.87 (validation)', [_control]),
     Claim('§5.2', "That CNN's error, % (ours on test images)", '28.87 (validation)',
           [reaches('table2', _supervised, 28.87, 'svhn')]),
-    Claim('§5.2', 'Fewer errors than nearest neighbours in pixels, points', '77.93', [_neighbours]),
+    Claim('§5.2', 'Fewer errors than nearest neighbours in pixels, points',
+          '77.93', [_neighbours]),
     *map(_below, _table2)]
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #ace12ce5
@@ -203,7 +213,8 @@ _steps = row('{data}: largest / mean step, linear walks', 'walks')
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #07aee74c
 claims += [
-    Claim('§6', 'Nearest neighbours and log-likelihood are poor measures', 'fooled; poor',
+    Claim('§6', 'Nearest neighbours and log-likelihood are poor measures',
+          'fooled; poor',
           'no notebook puts them to a test'),
     Claim('§6.1', "No sudden jumps along this G's walks: largest by mean step",
           'smooth transitions', [given('walks', _steps, 3, more=False, each=True)]),
@@ -227,7 +238,8 @@ def _responds(part):
     return Claim('§6.2', text, f'activate on {part}s', [
         given('guided', less(own, others), what="less those over other rooms' boxes"),
         given('guided', less(own, edges), what='less edges in view'),
-        Entry('guided', less(own, _random(part)), what="by training: less random filters'")])
+        Entry('guided', less(own, _random(part)),
+              what="by training: less random filters'")])
 
 claims += map(_responds, _parts)
 
@@ -248,17 +260,24 @@ def _replaced(curve): # of windows that are gone, with half of all maps dropped
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #8009e686
 _instead = less(_replaced('by_weight'), _replaced('at_random'))
 claims += [
-    Claim('§6.3.1', 'Without its window maps this G mostly forgets windows: removed, %',
+    Claim('§6.3.1',
+          'Without its window maps this G mostly forgets windows: removed, %',
           'mostly forgets', [given('forget', _removed, 50)]),
     Claim('§6.3.1', "This G's windows vanish rather than other objects: removed less lost, points",
           'windows removed', [given('forget', less(_removed, _lost))]),
-    Claim('§6.3.1', 'These maps draw windows: removed, less by other maps of this G, points',
+    Claim('§6.3.1',
+          'These maps draw windows: removed, less by other maps of this G, points',
           '200 maps dropped', [
-              given('forget', less(_removed, _removed_at_random), what='as many random ones'),
-              given('forget', less(_removed, _removed_off_windows), what='the most negative')]),
-    Claim('§6.3.1', 'The room stays: others lost with random maps of this G, less these, points',
-          'composition stays similar', [given('forget', less(_lost_at_random, _lost))]),
-    Claim('§6.3.1', "This G's images get somewhat worse: KID × 1000 added", 'quality decreased',
+              given('forget', less(_removed, _removed_at_random),
+                    what='as many random ones'),
+              given('forget', less(_removed, _removed_off_windows),
+                    what='the most negative')]),
+    Claim('§6.3.1',
+          'The room stays: others lost with random maps of this G, less these, points',
+          'composition stays similar',
+          [given('forget', less(_lost_at_random, _lost))]),
+    Claim('§6.3.1', "This G's images get somewhat worse: KID × 1000 added",
+          'quality decreased',
           [given('forget', row('KID × 1000 added, weight > 0', 'blocks of samples'))]),
     Claim('§6.3.1', 'Doors and mirrors take their place: less with random maps of this G, points',
           'doors, mirrors', [given('forget_curve', _instead)])]
@@ -267,7 +286,8 @@ claims += [
 def _share(what, title): # in percent
     def find(kept, name=''):
         s = [s for s in kept['counted'] if (s['what'], s['title']) == (what, title)][0]
-        return Found(*(100 * s[k] for k in ('share', 'low', 'high')), f"{s['n']:,} sums")
+        return Found(*(100 * s[k] for k in ('share', 'low', 'high')),
+                     f"{s['n']:,} sums")
     return find
 
 def _precise(title): # in percent of the images
@@ -291,7 +311,8 @@ def _sums(title, minus=None, mark=0., also=''): # an entry for either sum
         entries.append(given('arithmetic', find, mark, what=also + what))
     return entries
 
-_realism = given('arithmetic_realism', less(_precise(_z), _precise(_pixels)), what='precision')
+_realism = given('arithmetic_realism', less(_precise(_z), _precise(_pixels)),
+                 what='precision')
 _turn = given('arithmetic', less(_slope('turn vector'), _slope('control')))
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #94ecc8c3
@@ -302,8 +323,10 @@ claims += [
           'the eight around it', _sums(_noisy, mark=50)),
     Claim('§6.3.2', 'Single exemplars are unstable in this G: three less one, points',
           'unstable', _sums(_z, _one)),
-    Claim('§6.3.2', 'Sums of pixels only overlay: sums in Z of this G less those, points',
-          'noisy overlap', [_realism, *_sums(_z, _pixels, also='wanted attributes, ')]),
+    Claim('§6.3.2',
+          'Sums of pixels only overlay: sums in Z of this G less those, points',
+          'noisy overlap',
+          [_realism, *_sums(_z, _pixels, also='wanted attributes, ')]),
     Claim('§6.3.2', 'A turn vector of this G turns new samples: yaw per unit, less by any vector',
           'reliably', [_turn]),
     Claim('§6.3.2', 'Pose changes linearly along it', 'linearly model',
@@ -329,10 +352,12 @@ _affine = {k: f"{k.split(' (')[0]}, batch norm with scale and bias" for k in ('D
 
 def _digits_of(model, n, error): # the paper's number
     text = f"1-NN error with {'50K' if n == _50K else '10M'} samples of the {model}, %"
-    return Claim('§8.1', text, f'{error:g}', [reaches('table3', _errs(model, n), error, 'mnist')])
+    return Claim('§8.1', text, f'{error:g}',
+                 [reaches('table3', _errs(model, n), error, 'mnist')])
 
 def _better(better, than): # with 50,000 samples, and with as many as were drawn
-    return [Entry('table3', less(_errs(than, n), _errs(better, n)), what=f'{better}, {what}')
+    return [Entry('table3', less(_errs(than, n), _errs(better, n)),
+                  what=f'{better}, {what}')
             for n, what in ((_50K, '50K'), (None, 'the most drawn'))]
 
 _real = _wrong('real', n=60_000)
@@ -342,31 +367,38 @@ _deformed = less(_errs('deformed real images', _M), _errs('DCGAN', _M))
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #ffbc21f6
 claims += [
     Claim('§7', 'With longer training some filters collapse to one wave: % of maps, points more',
-          'some filters collapse', [Entry('collapse', less(_waves('after'), _waves('before')))]),
+          'some filters collapse',
+          [Entry('collapse', less(_waves('after'), _waves('before')))]),
     _digits_of('DCGAN', _50K, 2.98), _digits_of('DCGAN', _10M, 1.48),
     _digits_of(_gan, _50K, 6.28), _digits_of(_gan, _10M, 5.65),
     Claim('§8.1', '1-NN error with all real digits, %', '3.1',
           [reaches('table3', _real, 3.1, 'mnist', full=False, about='data')]),
-    Claim('§8.1', "The DCGAN's digits serve better than the dense GAN's, points of error",
+    Claim('§8.1',
+          "The DCGAN's digits serve better than the dense GAN's, points of error",
           '2.98, 6.28', _better('DCGAN', _gan)),
     Claim('§8.1', 'They serve as well as real ones: error with all real, less 50K made, points',
-          '3.1, 2.98', [Entry('table3', less(_real, _errs('DCGAN', _50K)), -.31, fixed=True)])]
+          '3.1, 2.98',
+          [Entry('table3', less(_real, _errs('DCGAN', _50K)), -.31, fixed=True)])]
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #691b9c25
 claims += [
     Claim('§8.1', 'More of them serve better: error with 50K, less with most, points',
           '2.98, 1.48', [Entry('table3', _more)]),
     Claim('§8.1', 'Ten million serve better than InfiMNIST, error %',
-          '1.48, 2.6', [Entry('table3', _errs('DCGAN', _10M), 2.6, more=False, needs=('mnist',))]),
-    Claim('§8.1', 'One million serve better than deformed real digits, points of error',
+          '1.48, 2.6',
+          [Entry('table3', _errs('DCGAN', _10M), 2.6, more=False, needs=('mnist',))]),
+    Claim('§8.1',
+          'One million serve better than deformed real digits, points of error',
           '1.48, 2.6 (10M)', [Entry('table3', _deformed, fixed=True)]),
     Claim('§8.1', 'Batch norm serves better without scale and bias, points of error',
-          'better for both models', [e for k in _affine for e in _better(k, _affine[k])])]
+          'better for both models',
+          [e for k in _affine for e in _better(k, _affine[k])])]
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #0e001606
 def _cppn(text, begins, mark=0., more=True, ratio=False): # by either contest
     return Claim('large images', text, '', [
-        Entry('cppn_claims', printed(f'{begins}*: {kind}', 'trainings', ratio), mark, more, what)
+        Entry('cppn_claims', printed(f'{begins}*: {kind}', 'trainings', ratio),
+              mark, more, what)
         for kind, what in dict(source="the source's contest", ours='our variant').items()])
 
 claims += [
@@ -378,7 +410,8 @@ claims += [
           'Longer training gives cleaner'),
     _cppn('Longer training gives less interesting digits: variety, longer by shorter',
           'Longer training gives less', 1, more=False, ratio=True),
-    _cppn('Width 4 struggles: read as intended, width 6 less width 4', 'Width 4 struggles')]
+    _cppn('Width 4 struggles: read as intended, width 6 less width 4',
+          'Width 4 struggles')]
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #15b8c43c
 reasons = {'Class labels force the generator to make all digits': '11_large_images always has them',
@@ -387,14 +420,16 @@ reasons = {'Class labels force the generator to make all digits': '11_large_imag
            'A large drawing holds more than a small one enlarged': 'all functions of x and y do'}
 _any_size = given('cppn_claims', printed('The same vector*', 'vectors'), .5)
 claims += [
-    Claim('large images', "This G's vector gives the same digit at any size: share read alike", '',
+    Claim('large images',
+          "This G's vector gives the same digit at any size: share read alike", '',
           [_any_size]),
     *(Claim('large images', text, '', why) for text, why in reasons.items())]
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #fa48180e
 def _ratio(key): # of the measures of each pair
     def find(kept, name=''):
-        found = student([math.exp(x) for x in kept['pairs'][key]], 'trainings', ratio=True)
+        found = student([math.exp(x) for x in kept['pairs'][key]],
+                        'trainings', ratio=True)
         return found._replace(said=f'{found.value:.2f} times')
     return find
 
@@ -424,8 +459,10 @@ _speeds = "Real samples in G's loss speed up training: measure of"
 claims += [
     _pair(f'{_speeds} T-SGAN by the standard GAN', 'T-SGAN / standard'),
     _pair(f'{_speeds} RSGAN by itself without them', 'RSGAN / without real'),
-    _pair('T-GANs do better than RSGAN: measure of T-SGAN by RSGAN, at the end', 'T-SGAN / RSGAN'),
-    Claim('T-GANs', 'T-SGAN equals T-WGAN under spectral normalisation: ratio', '', _equal),
+    _pair('T-GANs do better than RSGAN: measure of T-SGAN by RSGAN, at the end',
+          'T-SGAN / RSGAN'),
+    Claim('T-GANs', 'T-SGAN equals T-WGAN under spectral normalisation: ratio',
+          '', _equal),
     _larger(64), _larger(128), _larger(256)]
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #61f69f6f
@@ -444,7 +481,8 @@ def _blurred(kept, name=''): # does m-IS reward what is no image?
 
 def _scored(key, rivals, **kw): # DeLiGAN less each rival
     def score(model): return at('scores', model, key)
-    return [Entry(file, _over(score('DeLiGAN'), score(rival)), what=f'{images}, less {rival}', **kw)
+    return [Entry(file, _over(score('DeLiGAN'), score(rival)),
+                  what=f'{images}, less {rival}', **kw)
             for images, file in _few_images.items() for rival in rivals]
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #5e88a045
@@ -464,7 +502,8 @@ def _gained(few, many): # energy distance, of each training
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #7550d078
 _ten, _hundred = _gained(1, 10), _gained(50, 100)
 _saturate = [
-    Entry('deligan_components', _over(_ten), what='gained by 10 over 1, energy distance'),
+    Entry('deligan_components', _over(_ten),
+          what='gained by 10 over 1, energy distance'),
     Entry('deligan_components', _over(_ten, _hundred), what='less by 100 over 50')]
 _outside = [at('scores', model, 'outside') for model in ('GAN', 'DeLiGAN')]
 
@@ -482,16 +521,20 @@ claims += [
           _scored('mis', ('GAN', 'GAN++', 'mixture of experts'), doubt=_blurred)),
     Claim('DeLiGAN', 'They cover more real images: recall, points', '',
           _scored('recall', ('GAN',))),
-    Claim('DeLiGAN', 'Fewer samples are no digits: % outside of real ones, GAN less DeLiGAN', '',
+    Claim('DeLiGAN',
+          'Fewer samples are no digits: % outside of real ones, GAN less DeLiGAN', '',
           [Entry('deligan_digits_scores', _over(*_outside))]),
     Claim('DeLiGAN', 'More components help until they saturate', '', _saturate)]
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #c23d548b
 claims += [
-    Claim('DeLiGAN', 'With less data its quality declines: FID of fewest less most digits', '',
+    Claim('DeLiGAN',
+          'With less data its quality declines: FID of fewest less most digits', '',
           [Entry('deligan_less_data', _over(_worse_with_less('DeLiGAN')))]),
     Claim('DeLiGAN', 'It declines less than that of a GAN', '',
-          [Entry('deligan_less_data', _over(*map(_worse_with_less, ('GAN', 'DeLiGAN'))))]),
+          [Entry('deligan_less_data',
+                 _over(*map(_worse_with_less, ('GAN', 'DeLiGAN'))))]),
     Claim('DeLiGAN', 'The means of the components drift in training', '',
           [_drift(data) for data in ('two blobs', 'digits', 'natural images')]),
-    Claim('DeLiGAN', 'Sketches are diverse too', '', 'there is no set of sketches here')]
+    Claim('DeLiGAN', 'Sketches are diverse too', '',
+          'there is no set of sketches here')]

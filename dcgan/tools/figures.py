@@ -116,7 +116,8 @@ def modules(code:str, # Python
     for name in imported(code, package):
         path = project_root()/f'dcgan/{name}.py'
         if name not in known and path.exists():
-            known = modules(path.read_text(), known | {name}, tuple(name.split('/')[:-1]))
+            known = modules(path.read_text(), known | {name},
+                            tuple(name.split('/')[:-1]))
     return known
 
 # %% ../../nbs/lib/tools/figures.ipynb #5593c75a
@@ -203,7 +204,8 @@ def execute(notebook:str, # such as '05_svhn'
     began, source = state(notebook, parameters), path_of(notebook)
     running = runs_root()/f'executed/{notebook}.ipynb'
     running.parent.mkdir(parents=True, exist_ok=True)
-    ran = papermill.execute_notebook(str(source), str(running), parameters, kernel_name='python3',
+    ran = papermill.execute_notebook(str(source), str(running),
+                                     parameters, kernel_name='python3',
                                      progress_bar=bar or False, extra_arguments=_quiet)
     nb = slim(ran)
     nb.metadata['dcgan'] = dict(state=began, left=[*results_of(notebook, scale)])
@@ -228,7 +230,8 @@ minutes = dict( # of two idle cores with bf16, where `pace` is 1
     laptop={'nets': .3, 'metrics': 1.7, '00_one_sitting': 2., '01_guidelines': 20.,
             '02b_dedup': 4.1, '03_lsun': 12.7, '04_cifar10': 15.,
             '05_svhn': 8.7, '06_walks': 1.1, '07_guided': 2.3, '08_forget': 1.8,
-            '09_faces': 7.2, '10_mnist': 6.9, '10a_explorer': .7, '11_large_images': 14.,
+            '09_faces': 7.2, '10_mnist': 6.9, '10a_explorer': .7,
+            '11_large_images': 14.,
             '12_turing': 15., '13_deligan': 15., '14_claims': .3, '15_speed': 7.8})
 
 def forecast(names:list, # of notebooks
@@ -258,7 +261,8 @@ def run_one(name:str, # of a notebook
             scale:str, # smoke, laptop, overnight or paper
            )->str: # how long it took
     "Run a notebook and keep it"
-    seconds = execute(name, parameters, scale, dict(leave=False, position=1, desc='cells'))
+    seconds = execute(name, parameters, scale,
+                      dict(leave=False, position=1, desc='cells'))
     return f'{seconds / 60:.1f} min'
 
 # %% ../../nbs/lib/tools/figures.ipynb #52b23fc4
@@ -312,7 +316,8 @@ def jobs_of(names:list, # of notebooks
 def add_budget(group): # of an `ArgumentParser`
     "What `dcgan-figures` takes for a run under a time budget"
     add = group.add_argument
-    add('--minutes', type=float, help='run parts of the notebooks in order of value, as many as '
+    add('--minutes', type=float,
+        help='run parts of the notebooks in order of value, as many as '
                                       'fit; the next call goes on')
     add('--parts', default='', help=f"some of {', '.join(parts)}")
     add('--lanes', type=int, help='parts side by side: 3 on a GPU, else 1')
@@ -344,7 +349,8 @@ def environment_of(part, # a `Part`
                   )->dict:
     "The environment of a part; one at another scale than the call's keeps its trainings apart"
     own = dict(IN_TEST='1', # notebooks side by side must not export the library
-               OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // lanes)), PYTHONUNBUFFERED='1')
+               OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // lanes)),
+               PYTHONUNBUFFERED='1')
     if parameters_of(part, scale)['scale'] != scale:
         own |= dict(DCGAN_RUNS=str(runs_root()/'proofs'))
     return os.environ | own
@@ -409,7 +415,8 @@ def plan_of(todo:dict, # name → `Part`
     def after(name):
         print(f'{name}: {ledger.status(name)} after {ledger.spent(name):.0f} s', flush=True)
     def of(f): return lambda name: f(todo[name], scale)
-    return Plan(begin, parts, lambda name: lacks(todo[name]), of(seconds_of), of(part_state), after,
+    return Plan(begin, parts, lambda name: lacks(todo[name]),
+                of(seconds_of), of(part_state), after,
                 lanes, 60 * leave)
 
 # %% ../../nbs/lib/tools/figures.ipynb #7f0e5c3f
@@ -435,18 +442,21 @@ def figures_in_time(a): # arguments of `command_line`
 # %% ../../nbs/lib/tools/figures.ipynb #0abf898e
 def command_line()->argparse.ArgumentParser:
     "What `dcgan-figures` takes"
-    parser = argparse.ArgumentParser('dcgan-figures', description='Run the notebooks that make '
+    parser = argparse.ArgumentParser('dcgan-figures',
+                                     description='Run the notebooks that make '
         'the tables and figures, in order. They land in figures/, those of other scales than '
         'overnight in figures/SCALE/.')
     add = parser.add_argument
     add('notebooks', nargs='*', metavar='NOTEBOOK',
         help='such as 05_svhn; all where none is given')
-    add('--scale', default='auto', help='smoke, laptop, overnight or paper; auto: paper on a '
+    add('--scale', default='auto',
+        help='smoke, laptop, overnight or paper; auto: paper on a '
                                         'GPU with bf16 and 40 GB, else laptop')
     add('-p', nargs=2, action='append', metavar=('NAME', 'VALUE'),
         help='a parameter, for the notebooks that have it')
     add('-y', metavar='YAML', help="parameters, such as 'sizes: [26, 52]'")
-    add('--kept', action='store_true', help='with the parameters of the results in figures/')
+    add('--kept', action='store_true',
+        help='with the parameters of the results in figures/')
     add('--again', action='store_true', help='also what is up to date')
     add_budget(parser.add_argument_group('under a time budget'))
     return parser

@@ -152,7 +152,8 @@ def fill_first_screens()->list: # such as ['05_svhn']
 # %% ../../nbs/lib/tools/kept.ipynb #e1ebf959
 def known_commits()->set|None: # of 12 hexadecimal digits; None outside git
     "The commits of this repository"
-    command = ['git', '-C', str(project_root()), 'rev-list', '--all', '--abbrev-commit',
+    command = ['git', '-C', str(project_root()), 'rev-list',
+               '--all', '--abbrev-commit',
                '--abbrev=12']
     done = subprocess.run(command, capture_output=True, text=True)
     return {c[:12] for c in done.stdout.split()} if done.returncode == 0 else None
@@ -234,7 +235,8 @@ def remake(notebook:str, # such as '05_svhn'
     call = 'from dcgan.tools.figures import figures_cli; figures_cli()'
     command = [sys.executable, '-c', call, notebook, '--scale', scale, *options]
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(command, check=True, env=os.environ | dict(DCGAN_FIGURES=folder))
+        subprocess.run(command, check=True,
+                       env=os.environ | dict(DCGAN_FIGURES=folder))
         new = {p.name: read_provenance(p) for p in Path(folder).rglob('*.json')}
     found = {file: differences(k, new.get(file, {})) for file, k in kept.items()}
     return {file: said for file, said in found.items() if said}
@@ -243,8 +245,10 @@ def remake(notebook:str, # such as '05_svhn'
 def verify_cli():
     "Check the kept results, or make those of a notebook again; exits with what does not hold"
     parser = argparse.ArgumentParser('dcgan-verify', description=verify_cli.__doc__)
-    parser.add_argument('notebook', nargs='?', help='such as 05_svhn: run it again and compare')
-    parser.add_argument('--scale', default='overnight', help='of the results to make again')
+    parser.add_argument('notebook', nargs='?',
+                        help='such as 05_svhn: run it again and compare')
+    parser.add_argument('--scale', default='overnight',
+                        help='of the results to make again')
     a = parser.parse_args()
     try:
         found = remake(a.notebook, a.scale) if a.notebook else verify(figures_root('overnight'))

@@ -69,7 +69,8 @@ def add_one_click(path:Path # of a paper notebook; changed in place
     title = re.sub(r'\n*Open in \[Colab\].*', '', ''.join(nb['cells'][0]['source']))
     nb['cells'][0]['source'] = _lines(f'{title}\n\n{links(path.stem)}')
     cells = [c for c in nb['cells'] if not ''.join(c['source']).startswith(install_mark)]
-    install = dict(cell_type='code', execution_count=None, id='oneclick', metadata={}, outputs=[],
+    install = dict(cell_type='code', execution_count=None,
+                   id='oneclick', metadata={}, outputs=[],
                    source=_lines(install_cell()))
     nb['cells'] = [cells[0], install, *cells[1:]]
     after = json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n'

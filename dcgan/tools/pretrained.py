@@ -64,8 +64,10 @@ def keep_weights(run:Run, # of the notebook
         raise ValueError(f'{name} has {size / 1e6:.1f} MB of weights, more than 5 MB: keep G or D '
                          'alone, or leave it to the command that trains it')
     card = card_of(name, recipe, run, said)
-    writers = {'.safetensors': lambda p: save_file(halves, p), '.md': lambda p: p.write_text(card)}
-    run.keep_files(f'weights/{name}', writers, caption=run.caption(f'Weights of {name}.'),
+    writers = {'.safetensors': lambda p: save_file(halves, p),
+               '.md': lambda p: p.write_text(card)}
+    run.keep_files(f'weights/{name}', writers,
+                   caption=run.caption(f'Weights of {name}.'),
                    recipe=asdict(recipe))
 
 # %% ../../nbs/lib/tools/pretrained.ipynb #8bcbf00c
@@ -106,7 +108,8 @@ def networks_from(tensors:dict, # such as 'G.stages.0.op.weight' → tensor
                  )->dict: # G and D, None where there are no tensors of it
     "Networks with these weights; a `ValueError` where they do not fit the recipe"
     found = {}
-    pair = build(recipe.family, recipe.width, recipe.seed, recipe.affine, recipe.latent)
+    pair = build(recipe.family, recipe.width, recipe.seed,
+                 recipe.affine, recipe.latent)
     for k, net in zip('GD', pair, strict=True):
         own = {key[2:]: t for key, t in tensors.items() if key.startswith(f'{k}.')}
         found[k] = net if own else None

@@ -165,7 +165,8 @@ class Pictures(Dataset):
         mean, std = -low / (1 - low), 1 / (1 - low)
         maps = images.shape[1]
         self.images, self.transform = images, transforms.Compose([
-            transforms.ToPILImage(), transforms.CenterCrop(side), transforms.ToTensor(),
+            transforms.ToPILImage(), transforms.CenterCrop(side),
+            transforms.ToTensor(),
             transforms.Normalize([mean] * maps, [std] * maps)])
 
     def __len__(self):
@@ -184,7 +185,8 @@ def picture_loader(images:ImageSet, # to be read
     "Batches of a family's images, read by worker processes"
     f = families[family]
     context = 'fork' if workers else None
-    return DataLoader(Pictures(images, f.shape[1], f.low), batch, shuffle=True, drop_last=True,
+    return DataLoader(Pictures(images, f.shape[1], f.low), batch,
+                      shuffle=True, drop_last=True,
                       num_workers=workers, persistent_workers=workers > 0,
                       multiprocessing_context=context)
 
@@ -326,7 +328,8 @@ def training_row(key:tuple, # family and width
     of_limit = 100 * share * ratio(t['limit'], t['Trainer'])[0]
     rate = {name: round(batch / float(np.median(t[name]))) for name in ('plain', 'Trainer')}
     return {'family': family, 'width': width, 'plain, images/s': rate['plain'],
-            'Trainer, images/s': rate['Trainer'], '× plain': gain, 'from': low, 'to': high,
+            'Trainer, images/s': rate['Trainer'], '× plain': gain,
+            'from': low, 'to': high,
             '× plain with AMP': amp, '% of matrix rate': of_limit}
 
 # %% ../../nbs/lib/tools/speed.ipynb #386550a0
@@ -341,8 +344,10 @@ def figure_rates(times:dict # (family, width) → name → seconds
         gains = np.array([ratio(t['plain'], t[name]) for t in times.values()])
         middle, low, high = gains.T
         ax.bar(np.arange(len(times)) + .27 * (i - 1), middle, .25, label=name,
-               color=_colours[name], yerr=[middle - low, high - middle], error_kw=dict(lw=.8))
-    ax.set_xticks(range(len(times)), [f'{f}\nwidth {w:g}' for f, w in times], fontsize=8)
+               color=_colours[name], yerr=[middle - low, high - middle],
+               error_kw=dict(lw=.8))
+    ax.set_xticks(range(len(times)),
+                  [f'{f}\nwidth {w:g}' for f, w in times], fontsize=8)
     ax.set_ylabel('images/s, plain loop = 1')
     ax.legend(ncols=3, loc='upper left')
     return fig
@@ -425,7 +430,8 @@ def figure_profile(shares:dict, # name → of `top_operators`
     fig, ax = plt.subplots(figsize=(8, 3.8))
     for i, (name, share) in enumerate(shares.items()):
         ms = 1000 * float(np.median(times[name]))
-        ax.barh(np.arange(len(biggest)) + .27 * (i - 1), [ms * share.get(k, 0) for k in biggest],
+        ax.barh(np.arange(len(biggest)) + .27 * (i - 1),
+                [ms * share.get(k, 0) for k in biggest],
                 .25, color=_colours[name], label=f'{name}, {ms:,.0f} ms')
     ax.set_yticks(range(len(biggest)), map(short_name, biggest), fontsize=8)
     ax.set_xlabel('ms a minibatch')
@@ -475,7 +481,8 @@ def training_memory(family:str, # as of `Recipe`
             list(trainer_turn(t))
         held.append(resident() + (torch.cuda.memory_reserved() if device == 'cuda' else 0))
     cuda = torch.cuda.max_memory_reserved() if device == 'cuda' else 0
-    return dict(libraries=libraries, after=held[0], later=held[1], peak=highest(), cuda=cuda)
+    return dict(libraries=libraries, after=held[0], later=held[1],
+                peak=highest(), cuda=cuda)
 
 # %% ../../nbs/lib/tools/speed.ipynb #67c2e4dc
 def memory_row(family:str, # as of `Recipe`
@@ -572,7 +579,8 @@ def figure_growth(curves:dict, # what grows → name → {size: cost}
     grown = exponents(curves)
     fig, axes = plt.subplots(1, len(curves), figsize=(11, 3.6), squeeze=False)
     for ax, (size, named) in zip(axes[0], curves.items()):
-        _plot_growth(ax, {k: (cost, *grown[f'{size}: {k}']) for k, cost in named.items()})
+        _plot_growth(ax,
+                     {k: (cost, *grown[f'{size}: {k}']) for k, cost in named.items()})
         ax.set_xlabel(size)
     axes[0, 0].set_ylabel('seconds')
     fig.tight_layout()

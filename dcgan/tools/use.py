@@ -140,7 +140,8 @@ def write_images(x:torch.Tensor, # N×C×H×W, uint8
 def _ways(networks, n, points, steps, kind, seed, truncation): # T×n×z
     for what, value in dict(n=n, points=points, steps=steps).items():
         within(value, 2 if what == 'points' else 1, 1000, what, whole=True)
-    one_of(networks.recipe.latent, ['uniform', 'normal', 'encoder'], 'latent that can be walked in')
+    one_of(networks.recipe.latent, ['uniform', 'normal', 'encoder'],
+           'latent that can be walked in')
     blocks = range(math.ceil(n * points / block))
     z = torch.cat([draw_block(networks.recipe, i, seed, truncation) for i in blocks])
     z = z[:n * points].unflatten(0, (n, points)) # n×points×z
@@ -258,7 +259,8 @@ def _row(measure, value, meaning):
 def _fid_row(found):
     if found['fid'] is None:
         return _row('FID', 'none', 'needs over 1,280 generated and 2,560 real images')
-    return _row('FID', f"{found['fid']:.2f}", f"{found['fid_floor']:.2f} between halves of real "
+    return _row('FID', f"{found['fid']:.2f}",
+                f"{found['fid_floor']:.2f} between halves of real "
                 f"images; {found['fid_n']:,} images of each")
 
 def _memorisation_row(m):
@@ -271,11 +273,15 @@ def score_rows(found:dict # of `score`
               )->list: # of dicts: measure, value, meaning
     "Scores as the rows of a table"
     rows = [_fid_row(found),
-            _row('KID × 1000', f"{1000 * found['kid']:.2f} ± {1960 * found['kid_se']:.2f}",
+            _row('KID × 1000',
+                 f"{1000 * found['kid']:.2f} ± {1960 * found['kid_se']:.2f}",
                  f"smaller is better; {found['n']:,} images of each"),
-            _row('precision %', f"{100 * found['precision']:.1f}", 'images that look real'),
-            _row('recall %', f"{100 * found['recall']:.1f}", 'real images that are reached'),
-            _row('repeated %', f"{100 * found['repeated']:.1f}", 'images with a near copy')]
+            _row('precision %', f"{100 * found['precision']:.1f}",
+                 'images that look real'),
+            _row('recall %', f"{100 * found['recall']:.1f}",
+                 'real images that are reached'),
+            _row('repeated %', f"{100 * found['repeated']:.1f}",
+                 'images with a near copy')]
     if 'memorisation' in found:
         rows.append(_memorisation_row(found['memorisation']))
     return rows
@@ -320,9 +326,11 @@ def walk_cli(source:str, # a pretrained name, a run's folder or a checkpoint
              device:str='auto'): # auto, cpu or cuda
     "Write a film of a walk through the latent space of a trained generator"
     def act():
-        write = film_writers[one_of(Path(out).suffix.lower(), film_writers, 'ending of --out')]
+        write = film_writers[one_of(Path(out).suffix.lower(),
+                                    film_writers, 'ending of --out')]
         within(fps, 1, 50, 'fps')
-        frames = film(source, n, points, steps, kind, seed, truncation, label, zoom, device)
+        frames = film(source, n, points, steps, kind, seed,
+                      truncation, label, zoom, device)
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         write(frames, out, fps)
         print(f'{len(frames)} frames of {frames.shape[2]}×{frames.shape[1]} pixels in {out}')

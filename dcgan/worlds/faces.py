@@ -17,12 +17,14 @@ from .world import World, between, chance, worlds
 def _sample_person(n, g):
     smile, long = chance(g, .5, n), chance(g, .5, n)
     f = dict(
-        smile=smile, glasses=chance(g, 0.3, n), long_hair=long, beard=chance(g, 0.25, n),
+        smile=smile, glasses=chance(g, 0.3, n), long_hair=long,
+        beard=chance(g, 0.25, n),
         yaw=between(g, -1, 1, n))
     f['mouth'] = torch.where(smile, between(g, .09, .16, n), between(g, -.03, .025, n))
     f['teeth'] = smile * chance(g, .65, n) * between(g, .03, .06, n)
     return f | dict(
-        x=between(g, 0.47, 0.53, n), y=between(g, 0.46, 0.5, n), scale=between(g, 0.42, 0.48, n),
+        x=between(g, 0.47, 0.53, n), y=between(g, 0.46, 0.5, n),
+        scale=between(g, 0.42, 0.48, n),
         tilt=between(g, -0.1, 0.1, n), width=between(g, 0.67, 0.77, n),
         taper=between(g, 0.22, 0.42, n), eye=between(g, 0.05, 0.072, n),
         gaze=between(g, -0.03, 0.03, n), brow=between(g, 0.025, 0.05, n),
@@ -41,7 +43,8 @@ def _sample_style(n, g):
         fringe=between(g, -0.3, 0.3, n), temple=between(g, 0.12, 0.32, n),
         sideburn=between(g, -0.05, 0.2, n), volume=between(g, 0.06, 0.2, n),
         length=between(g, 0.8, 1.5, n), curl=3 * torch.rand(n, generator=g) ** 2,
-        strands=between(g, 30, 60, n), phase=between(g, 0, math.tau, n), suit=chance(g, 0.5, n),
+        strands=between(g, 30, 60, n), phase=between(g, 0, math.tau, n),
+        suit=chance(g, 0.5, n),
         tie=chance(g, 0.5, n))
 
 # %% ../../nbs/lib/worlds/faces.ipynb #56b140af
@@ -63,7 +66,8 @@ def _along(colours, t):
     return torch.lerp(colours[i], colours[i + 1], (at - i)[:, None])
 
 # %% ../../nbs/lib/worlds/faces.ipynb #f06034bf
-eyes = torch.tensor([[.22, .13, .08], [.14, .09, .06], [.3, .42, .55], [.28, .36, .22]])
+eyes = torch.tensor([[.22, .13, .08], [.14, .09, .06],
+                     [.3, .42, .55], [.28, .36, .22]])
 frames = torch.tensor([[.06, .06, .07], [.2, .11, .07], [.6, .5, .3], [.55, .56, .6]])
 
 def _near(c, d, n, g): # N×3 colours around c; brightness differs more than hue
@@ -140,7 +144,8 @@ def _head(f, size):
     front, z = (1 - .35 * y2 - e2).clamp_min_(0).sqrt_(), (1 - r2).clamp_min_(0).sqrt_()
     u, w = f.width * (cos * e - .85 * sin * front), cos * front + sin * e
     return SimpleNamespace(
-        x=x, y=y, e=e, z=z, u=u, m=u.abs(), w=w, d=(1 - r2.sqrt()) * f.width, sin=sin, cos=cos,
+        x=x, y=y, e=e, z=z, u=u, m=u.abs(), w=w,
+        d=(1 - r2.sqrt()) * f.width, sin=sin, cos=cos,
         pixels=f.scale * size)
 
 # %% ../../nbs/lib/worlds/faces.ipynb #e68bb4a6
@@ -171,10 +176,12 @@ def _body(f, h, canvas, light):
     neck, shoulder = _mask((.43 - side), h.pixels), _mask(h.y - .98 - .16 * x.square(), h.pixels)
     opening = (_mask(.38 - side - .75 * (h.y - .98), h.pixels)) * shoulder
     _paint(canvas, neck, f.skin)
-    light.lerp_((h.y * .5 + .15 + h.x * f.light_x * .7).clamp_(.4, .85), neck.clamp_min(shoulder))
+    light.lerp_((h.y * .5 + .15 + h.x * f.light_x * .7).clamp_(.4, .85),
+                neck.clamp_min(shoulder))
     _paint(canvas, shoulder, f.clothes)
     _paint(canvas, opening, torch.lerp(f.skin, f.shirt, f.suit.unsqueeze(1)))
-    _paint(canvas, _mask(.09 - side, h.pixels) * opening * f.suit * f.tie, f.tie_colour)
+    _paint(canvas, _mask(.09 - side, h.pixels) * opening * f.suit * f.tie,
+           f.tie_colour)
     light.add_((.95 - light) * (shoulder - opening * (1 - f.suit) * .7).clamp_(0, 1))
 
 # %% ../../nbs/lib/worlds/faces.ipynb #9467995e
@@ -226,7 +233,8 @@ def _eyes(f, h, canvas, light):
     lid = _mask(.018 - (open + .004).abs(), h.pixels) * (.62 - y * 5).clamp_(.15, .95)
     _paint(canvas, lid, f.skin * .18)
     curve = h.y + .26 - .9 * (h.m - .33).square() - f.brow_slope * (h.m - .3)
-    _paint(canvas, _mask(_lens(h.m - .32, curve, .21, f.brow), h.pixels) * .85, f.hair * .62)
+    _paint(canvas, _mask(_lens(h.m - .32, curve, .21, f.brow), h.pixels) * .85,
+           f.hair * .62)
 
 # %% ../../nbs/lib/worlds/faces.ipynb #f063202c
 def _mouth(f, h, canvas):
@@ -238,8 +246,10 @@ def _mouth(f, h, canvas):
     _paint(canvas, lips * .8, f.lip_colour)
     _paint(canvas, lips * upper, f.skin * .3)
     inside = _lens(h.u, y, width * .9, f.teeth)
-    _paint(canvas, _mask(inside, h.pixels) * (f.teeth > 0), torch.full_like(f.skin, .86))
-    _paint(canvas, _mask(_lens(h.u, y - f.teeth, width, .014), h.pixels) * .75, f.skin * .25)
+    _paint(canvas, _mask(inside, h.pixels) * (f.teeth > 0),
+           torch.full_like(f.skin, .86))
+    _paint(canvas, _mask(_lens(h.u, y - f.teeth, width, .014), h.pixels) * .75,
+           f.skin * .25)
 
 # %% ../../nbs/lib/worlds/faces.ipynb #c8ef639b
 def _hair_shape(f, h):
@@ -260,7 +270,8 @@ def _hair(f, h, canvas, light, head):
     light.sub_((1 - window * 6).clamp_(0, 1).mul_(head).mul_(.22))
     strand = h.x / (h.y + 1.8) * f.strands + f.curl * (h.y * 5 + f.phase).sin_()
     strand = strand.sin() + (strand * 2.3 - f.phase).sin_() + (strand * .31 + f.phase).sin_()
-    hair = _mask(torch.minimum(outer + .004 * strand, .014 * strand - window), h.pixels * .6)
+    hair = _mask(torch.minimum(outer + .004 * strand, .014 * strand - window),
+                 h.pixels * .6)
     gloss = _bump((r2 - .45) / .4, x - f.light_x) * .35
     shine = (1 - r2).clamp_min_(0).sqrt_() * .5 + x * f.light_x - h.y * .12 + .55
     light.lerp_((shine + gloss) * (1 + .09 * strand), hair)
@@ -290,7 +301,8 @@ def _glasses(f, h, canvas, light):
     canvas, light = canvas[:, :, rows], light[:, rows]
     x, y = (h.m - .32) / .225, (h.y + .02) / f.lens
     x2, y2 = x.square(), y.square()
-    r = torch.lerp((x2 + y2).sqrt_(), (x2.square() + y2.square()).sqrt_().sqrt_(), f.square)
+    r = torch.lerp((x2 + y2).sqrt_(),
+                   (x2.square() + y2.square()).sqrt_().sqrt_(), f.square)
     rim = f.frame - (r - 1).abs() * f.lens
     bridge = torch.minimum(f.frame - (h.y + .07).abs(), .12 - h.m)
     arm = torch.minimum(f.frame - (h.y + .06).abs(), h.m - .53).minimum(h.d).minimum(h.w + .25)

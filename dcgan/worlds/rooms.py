@@ -57,7 +57,8 @@ def paint(self:Canvas,
           cover:torch.Tensor, # N×size×size
          ):
     "Mix in a colour"
-    self.image.lerp_(colour if colour.dim() == 4 else colour[:, :, None, None], cover[:, None])
+    self.image.lerp_(colour if colour.dim() == 4 else colour[:, :, None, None],
+                     cover[:, None])
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #fb186a05
 def project(v, # vanishing point's coordinate
@@ -84,9 +85,11 @@ def flat(self:Canvas, eye, box, y, shown, soft=None):
     "Cover (N×size×size) of a box's horizontal face; eye N×2, box N×6, y (height), shown, soft N"
     vx, vy, (x0, x1, _, _, far, near) = *eye.T[..., None], box.T[..., None]
     s = (self.t - vy) / _away(y[:, None] - vy)
-    rows = self.span(project(vy, y[:, None], far)[:, 0], project(vy, y[:, None], near)[:, 0])
+    rows = self.span(project(vy, y[:, None], far)[:, 0],
+                     project(vy, y[:, None], near)[:, 0])
     return self.cover(
-        project(vx, x0, s), project(vx, x1, s), rows * (shown * (y > eye[:, 1]))[:, None], 2, soft)
+        project(vx, x0, s), project(vx, x1, s),
+        rows * (shown * (y > eye[:, 1]))[:, None], 2, soft)
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #b788d6ad
 @patch
@@ -95,7 +98,8 @@ def side(self:Canvas, eye, box, shown):
     vx, vy, (x0, x1, y0, y1, far, near) = *eye.T[..., None], box.T[..., None]
     x = torch.where(x0 > vx, x0, x1)
     s, ends = (
-        (self.t - vx) / _away(x - vx), torch.cat([project(vx, x, far), project(vx, x, near)], 1))
+        (self.t - vx) / _away(x - vx),
+        torch.cat([project(vx, x, far), project(vx, x, near)], 1))
     columns = self.span(ends.amin(1), ends.amax(1)) * shown[:, None] * ((x0 > vx) | (x1 < vx))
     return self.cover(project(vy, y0, s), project(vy, y1, s), columns, 1)
 
@@ -130,7 +134,8 @@ def box(self:Canvas, eye:torch.Tensor, # N×2, vanishing point
 paints = dict(  # ranges of hue, saturation and value; one row is chosen
     wall=[
         '.08 .14 .03 .16 .82 .97', '.07 .13 .16 .4 .66 .9', '.5 .62 .06 .3 .6 .9',
-        '.2 .4 .06 .25 .6 .85', '0 .05 .1 .3 .7 .9', '0 1 0 .06 .5 .95', '.0 1 .25 .5 .4 .75'],
+        '.2 .4 .06 .25 .6 .85', '0 .05 .1 .3 .7 .9',
+        '0 1 0 .06 .5 .95', '.0 1 .25 .5 .4 .75'],
     floor=[
         '.05 .08 .45 .65 .28 .6', '.06 .1 .35 .55 .5 .78', '.08 .12 .1 .25 .55 .8',
         '.55 .65 .03 .15 .4 .65'],
@@ -143,7 +148,8 @@ paints = dict(  # ranges of hue, saturation and value; one row is chosen
 # %% ../../nbs/lib/worlds/rooms.ipynb #9fd2c284
 paints |= dict(  # of what is soft
     blanket=[
-        '0 1 0 .06 .85 1', '.55 .64 .25 .7 .35 .85', '.96 1.03 .4 .75 .4 .8', '.2 .42 .2 .5 .4 .8',
+        '0 1 0 .06 .85 1', '.55 .64 .25 .7 .35 .85',
+        '.96 1.03 .4 .75 .4 .8', '.2 .42 .2 .5 .4 .8',
         '.07 .13 .15 .55 .55 .9', '.0 1 0 .12 .3 .7', '.7 .95 .15 .45 .45 .85'],
     sheet=['.1 .14 0 .08 .88 1', '.55 .65 .03 .2 .8 .97', '.07 .12 .1 .25 .8 .95'],
     pillow=['.1 .14 0 .08 .85 1', '0 1 .1 .3 .7 .95', '0 1 .3 .7 .4 .85'],
@@ -154,7 +160,8 @@ paints |= dict(  # of what is soft
 # %% ../../nbs/lib/worlds/rooms.ipynb #4a2270ac
 paints |= dict(  # of what is small
     door=['.1 .14 0 .08 .82 1', '.05 .08 .4 .65 .35 .6', '.06 .1 .3 .5 .6 .8'],
-    rim=['.05 .1 .4 .7 .2 .45', '.1 .14 .3 .6 .6 .85', '0 1 0 .1 .05 .2', '0 1 0 .05 .85 1'],
+    rim=['.05 .1 .4 .7 .2 .45', '.1 .14 .3 .6 .6 .85',
+         '0 1 0 .1 .05 .2', '0 1 0 .05 .85 1'],
     rug=[
         '0 .04 .3 .7 .4 .75', '.55 .65 .15 .55 .35 .8', '.08 .13 .08 .35 .6 .92',
         '0 1 .05 .2 .3 .85'],
@@ -186,7 +193,8 @@ def _sample_paints(n, g, hour):
         k: _mix(rows, torch.randint(len(rows), (n,), generator=g), g) for k, rows in paints.items()}
     mixed |= {k: _mix(rows, hour, g) for k, rows in views.items()}
     for k in ('curtain', 'rug', 'pillow'):
-        mixed[k][:, 0] = torch.where(chance(g, .55, n), mixed['blanket'][:, 0], mixed[k][:, 0])
+        mixed[k][:, 0] = torch.where(chance(g, .55, n),
+                                     mixed['blanket'][:, 0], mixed[k][:, 0])
     colours, pale = {k: hsv(*v.T) for k, v in mixed.items()}, between(g, 0, .4, n)[:, None]
     colours['land'] = colours['land'].lerp(colours['horizon'], between(g, .1, .5, n)[:, None])
     return {k: v.lerp(v.mean(1, keepdim=True), pale) for k, v in colours.items()}
@@ -218,7 +226,8 @@ def _sample_bed(n, g, back, eye):
     low, high = x0.clamp_min(.02), x1.clamp_max(.98)
     left = low + (high - low - width) * torch.rand(n, generator=g)
     far = torch.where(way == 0, 1, between(g, 1.04, 1.2, n))
-    near = far * torch.where(way == 0, between(g, 1.45, 2.3, n), between(g, 1.3, 1.6, n))
+    near = far * torch.where(way == 0, between(g, 1.45, 2.3, n),
+                             between(g, 1.3, 1.6, n))
     long = between(g, .42, .6, n) * wall
     left = _at_wall(way, left, long, (far + near) / 2, back, eye)
     right = left + torch.where(way == 0, width, long)
@@ -230,8 +239,10 @@ def _sample_bed(n, g, back, eye):
 def _along(bed, way, a, b): # x0, x1, s0, s1 of the bed from share a to share b, from its head
     left, right, _, _, far, near = bed.T
     long = right - left
-    x0 = torch.where(way == 1, left + a * long, torch.where(way == 2, right - b * long, left))
-    x1 = torch.where(way == 1, left + b * long, torch.where(way == 2, right - a * long, right))
+    x0 = torch.where(way == 1, left + a * long,
+                     torch.where(way == 2, right - b * long, left))
+    x1 = torch.where(way == 1, left + b * long,
+                     torch.where(way == 2, right - a * long, right))
     def scale(t): # at share t of a bed that points to the camera
         return 1 / (1 / far + t * (1 / near - 1 / far))
 
@@ -243,7 +254,8 @@ def _sample_bedding(n, g, bed, way, height):
     start, edge = between(g, .25, .5, n), torch.where(way == 0, .008, 0)
     hang = top + (floor - top) * between(g, .35, .95, n)
     rise = floor - between(g, .28, .42, n) * height
-    shares = [(start, 1.01), (start - between(g, .03, .12, n), start), (-.05, 0.), (.04, .2)]
+    shares = [(start, 1.01), (start - between(g, .03, .12, n), start),
+              (-.05, 0.), (.04, .2)]
     blanket, fold, head, pillow = [_along(bed, way, *map(torch.as_tensor, s)) for s in shares]
     def box(part, y0, y1, wider, s0=1., s1=1.): # factors and bounds of its scales
         x0, x1, far, near = part
@@ -252,7 +264,8 @@ def _sample_bedding(n, g, bed, way, height):
     return dict(
         blanket_box=box(blanket, top - .004, hang, edge, s1=1.004),
         fold_box=box(fold, top - .006, hang - .2 * (hang - top), edge),
-        head_box=box((*head[:2], head[2].clamp_min(1), head[3].clamp_min(1.02)), rise, floor, edge),
+        head_box=box((*head[:2], head[2].clamp_min(1), head[3].clamp_min(1.02)),
+                     rise, floor, edge),
         pillow_box=box(pillow, top, top, 0),
         pillow_size=between(g, .11, .16, n) * height)
 
@@ -346,7 +359,8 @@ def _sample_chest(n, g, f):
     has = (wide > .16) & (f['way'] == 0) & (f['lamp_kind'] > 0) & chance(g, .6, n)
     tall = (y1 - y0) * between(g, .2, .36, n)
     end, near = x + wide * between(g, .45, .7, n), between(g, 1.08, 1.2, n)
-    return dict(chest=has, chest_box=torch.stack([x, end, y1 - tall, y1, x * 0 + 1, near], 1))
+    return dict(chest=has,
+                chest_box=torch.stack([x, end, y1 - tall, y1, x * 0 + 1, near], 1))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #9375c4ea
 def _sample_sun(n, g, f):
@@ -395,7 +409,8 @@ def _sample_light(n, g, f):
     exposure = between(g, .76, 1.03, n) - .25 * night + .1 * night * f['lit'] - .08 * dusk
     warmth = torch.stack([1 + tint, 1 + .15 * tint, 1 - tint], 1) * exposure[:, None]
     return dict(
-        warmth=warmth, slope=between(g, -.35, .35, n, 2), corner=between(g, .05, .3, n),
+        warmth=warmth, slope=between(g, -.35, .35, n, 2),
+        corner=between(g, .05, .3, n),
         faces=torch.stack([between(g, *lit, n) for lit in ((.92, 1.08), (.7, .95), (.55, .85))], 1),
         walls=between(g, 0.72, 1.05, n, 2),
         glow=between(g, 0.06, 0.26, n) * (1 - night),
@@ -412,8 +427,10 @@ def _sample_pattern(n, g):
         quilt=sometimes(0.4, 0.05, 0.25), quilt_pitch=between(g, 30, 90, n),
         folds=between(g, 0.06, 0.2, n), fold_pitch=between(g, 120, 300, n),
         sill=between(g, 0.4, 0.8, n, 4), skyline=between(g, 0.02, 0.12, n, 4),
-        wave=between(g, 15, 45, n, 4), phase=between(g, 0, 6.3, n, 4), built=chance(g, 0.4, n, 4),
-        border=between(g, 0.008, 0.03, n), pillows=chance(g, 0.9, n), folded=chance(g, 0.6, n))
+        wave=between(g, 15, 45, n, 4), phase=between(g, 0, 6.3, n, 4),
+        built=chance(g, 0.4, n, 4),
+        border=between(g, 0.008, 0.03, n), pillows=chance(g, 0.9, n),
+        folded=chance(g, 0.6, n))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #550cb386
 def _sample_rooms(n, g):
@@ -428,7 +445,8 @@ def _sample_rooms(n, g):
     f |= _sample_light(n, g, f) | _sample_pattern(n, g) | _sample_paints(n, g, f['hour'])
     bed, lamp, rug = [chance(g, p, n) for p in (.97, .65, .5)]
     present = torch.stack([bed, *can[:, :2].T, lamp, *can[:, 2:].T, rug], 1)
-    return f | dict(label=label, present=present, boxes=_bounds(f) * present[..., None])
+    return f | dict(label=label, present=present,
+                    boxes=_bounds(f) * present[..., None])
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #e58888cd
 def _each(v): return v[:, None] # a number an image, beside one a pixel
@@ -446,7 +464,8 @@ def _paint_floor(canvas, f): # and the ceiling
     planks = 1 + _each(f['planks']) * (_each(f['plank_pitch']) / s).sin()
     floor = f['floor'][..., None] * (planks * _edge(f, t - y1))[:, None]
     ceiling = f['ceiling'][..., None] * _edge(f, t - y0)[:, None]
-    rows = torch.where((t > vy)[:, None, :, None], floor[..., None], ceiling[..., None])
+    rows = torch.where((t > vy)[:, None, :, None], floor[..., None],
+                       ceiling[..., None])
     canvas.image.copy_(rows.expand_as(canvas.image))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #c71e33d0
@@ -517,7 +536,8 @@ def _paint_bars(canvas, f, look, u, on, a, b):
     low, high = torch.where(across, middle - thick, a), torch.where(across, middle + thick, b)
     shown = torch.where(across, (middle < b) * (glass | door), upright)
     strength = shown * on['inner'] * torch.where(door, .3, 1)
-    canvas.paint(_colours(f, ('trim', 'trim', 'wood', 'rim')), canvas.cover(low, high, strength, 1))
+    canvas.paint(_colours(f, ('trim', 'trim', 'wood', 'rim')),
+                 canvas.cover(low, high, strength, 1))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #9490ba2d
 def _paint_curtains(canvas, f, look, wall):
@@ -526,7 +546,8 @@ def _paint_curtains(canvas, f, look, wall):
     cloth = (cloth * f['present'][:, 1:3, None]).amax(1).clamp(0, 1)
     folds = 1 + _each(f['folds']) * (_each(f['fold_pitch']) * canvas.t).sin()
     top, low = look(f['hung_y'][..., 0]), look(f['hung_y'][..., 1]) + _each(f['fall'])
-    canvas.paint(_columns(f['curtain'], folds), canvas.cover(wall(top), wall(low), cloth, 1))
+    canvas.paint(_columns(f['curtain'], folds),
+                 canvas.cover(wall(top), wall(low), cloth, 1))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #3685efc1
 def _paint_lamp(canvas, f):
@@ -538,17 +559,20 @@ def _paint_lamp(canvas, f):
     legs = canvas.cover(level(foot), level(f['back'][:, 3:] + .02), table, 1)
     canvas.paint(f['wood'] * f['faces'][:, 1:2], legs)
     pole = canvas.span(x - .006, x + .006)[:, 0] * on
-    canvas.paint(f['rim'], canvas.cover(level(foot.minimum(y)), level(foot.maximum(y)), pole, 1))
+    canvas.paint(f['rim'],
+                 canvas.cover(level(foot.minimum(y)), level(foot.maximum(y)), pole, 1))
     wide = r * (1.3 - .65 * _each(f['lamp_slope']) * (1 - ((t - y) / r).clamp(-1, 1)))
     warm = torch.tensor([1.3, 1.2, 1.], device=t.device)
     shade = f['shade'] * torch.where(lit, warm, f['faces'][:, 1:2])
-    canvas.paint(shade, canvas.cover(x - wide, x + wide, canvas.span(y - r, y + r)[:, 0] * on, 2))
+    canvas.paint(shade, canvas.cover(x - wide, x + wide,
+                                     canvas.span(y - r, y + r)[:, 0] * on, 2))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #4094d073
 def _paint_rug(canvas, f):
     box, b, on = f['rug_box'], f['border'], f['present'][:, 6]
     edge = torch.stack([b, -b, 0 * b, 0 * b, .02 + b, -.02 - 2 * b], 1)
-    canvas.paint(f['sheet'] * f['rug'].sqrt(), canvas.flat(f['eye'], box, box[:, 3], on))
+    canvas.paint(f['sheet'] * f['rug'].sqrt(),
+                 canvas.flat(f['eye'], box, box[:, 3], on))
     canvas.paint(f['rug'], canvas.flat(f['eye'], box + edge, box[:, 3], on))
     sun = canvas.flat(f['eye'], f['sun_box'], box[:, 3], f['sun'], 0 * f['sun'] + .06)
     canvas.paint(torch.ones_like(f['rug']), sun)
@@ -595,8 +619,10 @@ def _lights(t, f): # columns and rows, N×6×size each, of slope, corners, windo
     def bump(centre, wide): return (-((t - centre[:, None]) / wide).square()).exp()
 
     flat, round_ = torch.ones_like(t), 1 - .6 * (t - .5)**2
-    X = [round_, t - .5, flat, bump(x[:, 0], .3), bump(x[:, 1], .3), bump(f['lamp_x'], .22)]
-    Y = [round_, flat, t - .5, bump(y[:, 0], .35), bump(y[:, 1], .35), bump(f['lamp_y'], .25)]
+    X = [round_, t - .5, flat, bump(x[:, 0], .3), bump(x[:, 1], .3),
+         bump(f['lamp_x'], .22)]
+    Y = [round_, flat, t - .5, bump(y[:, 0], .35), bump(y[:, 1], .35),
+         bump(f['lamp_y'], .25)]
     return torch.stack(X, 1), torch.stack(Y, 1)
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #36462db2
@@ -614,7 +640,8 @@ def _paint_light(canvas, f):
 def _render_rooms(f, size, g):
     f = dict(f)
     canvas = Canvas(torch.empty(len(f['eye']), 3, size, size, device=f['eye'].device), f['soft'])
-    for paint in (_paint_floor, _paint_walls, _paint_hung, _paint_lamp, _paint_rug, _paint_bed,
+    for paint in (_paint_floor, _paint_walls, _paint_hung,
+                  _paint_lamp, _paint_rug, _paint_bed,
                   _paint_light):
         paint(canvas, f)
     return canvas.image
