@@ -20,6 +20,7 @@ warnings.simplefilter('ignore')
 import torch
 
 import dcgan.beyond.adversary  # noqa: F401
+import dcgan.beyond.cppn  # noqa: F401
 import dcgan.beyond.deligan  # noqa: F401  registers families and objectives, as the next two do
 import dcgan.beyond.turing  # noqa: F401
 from dcgan.base.core import generator, pick_precision
@@ -180,6 +181,27 @@ def resume():
         resumed = trainer(family, folder=killed.folder, **own).restore()
         said[family] = f'{largest_difference(whole, advance(resumed, 7)):.0e}'
     return f'resumed − whole (0: the same bits): {said}'
+
+
+@check
+def stream():
+    from dcgan.beyond import cppn, one_kernel
+    hidden = build('cppn26')[0].hidden.to(device).requires_grad_(False)
+    W, b = hidden.weight, hidden.bias
+    h = torch.randn(6, by_device(67_600, 500), device=device)
+    ways = dict(operators=(cppn.residual_stream, cppn.residual_back))
+    fused = one_kernel.stream_forward, one_kernel.stream_backward
+    if cppn._ways(device, 6) == fused:
+        ways['one kernel'] = fused
+    elif gpu:
+        raise RuntimeError('no kernel: the warning says why')
+    said = {}
+    for name, (forward, back) in ways.items():
+        there = milliseconds(lambda f=forward: f(h, W, b), by_device(20, 2))
+        kept = forward(h, W, b)
+        back_again = milliseconds(lambda f=back, s=kept: f(s, W, b, h), by_device(20, 2))
+        said[name] = f'{there:.2f} ms forwards, {back_again:.2f} back'
+    return said
 
 
 @check

@@ -181,6 +181,20 @@ def test_command_killed_in_the_middle_is_gone_on_with(sandbox, go):
     assert statuses(sandbox) == dict(short='done', long='done'), said
 
 
+def test_part_killed_with_its_command_is_begun_again(sandbox, go):
+    process = go('--minutes', 2)
+    while not (sandbox/'long_steps').exists():
+        time.sleep(.1)
+    for child in psutil.Process(process.pid).children():
+        child.kill()
+    process.kill()
+    process.communicate()
+    os.killpg(json.loads((sandbox/state).read_text())['long']['pid'], signal.SIGKILL)
+    (sandbox/'hurry').touch()
+    said = go('--minutes', 2).communicate(timeout=120)[0]
+    assert statuses(sandbox) == dict(short='done', long='done') and 'long begins' in said, said
+
+
 def test_sets_of_the_store_travel(store):
     bundle, keep = store.parent/'.gpu', store.parent/'keep'
     (bundle/'data').mkdir(parents=True)

@@ -284,3 +284,60 @@ def test_grids_are_seconds_apart_but_first_and_last_are_drawn():
     assert drawn == [True, False, False, False, True]
     t.drawn, t.epoch = 0., 3
     assert t.wants_grid() and not trainer_of('points').wants_grid()
+
+
+# The CPPN's stream as one kernel
+
+@pytest.mark.parametrize('capability', [75, 90])  # of a T4, of an H100
+def test_the_stream_compiles_for_a_gpu_without_one(capability):
+    triton = pytest.importorskip('triton')
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from dcgan.beyond import one_kernel
+    for kernel, own in ((one_kernel._forward, dict(KEEP=1)), (one_kernel._backward, {})):
+        constants = dict(LAYERS=5, U=8, TILE=128) | own
+        kinds = dict(P='i32', units='i32', blocks='i32') | dict.fromkeys(constants, 'constexpr')
+        signature = {name: kinds.get(name, '*fp32') for name in kernel.arg_names}
+        at = {(kernel.arg_names.index(k),): v for k, v in constants.items()}
+        target = GPUTarget('cuda', capability, 32)
+        made = triton.compile(ASTSource(kernel, signature, at), target)
+        assert made.asm['cubin'] and made.metadata.shared < 2**12  # pixels stay in registers
+
+
+def test_a_gpu_that_cannot_run_the_kernels_takes_operators(monkeypatch):
+    from dcgan.beyond import cppn, one_kernel
+    with pytest.warns(UserWarning, match="takes torch's operators"):
+        plain = cppn._ways.__wrapped__(torch.device('cuda'), 6)  # there is none
+    assert plain == (cppn.residual_stream, cppn.residual_back)
+    monkeypatch.setattr(one_kernel, 'works', lambda plain, device: True)
+    assert cppn._ways.__wrapped__(torch.device('cuda'), 6)[1] is one_kernel.stream_backward
+    assert cppn._ways.__wrapped__(torch.device('cuda'), 32) == plain
+
+
+# Sets that do not fit
+
+def test_a_set_larger_than_half_of_the_free_memory_is_streamed(monkeypatch):
+    from dcgan.data import feed
+    images, held = black('svhn32'), []
+    monkeypatch.setattr(feed, '_resident', lambda images, device: held.append(device))
+    monkeypatch.setattr(torch, 'tensor', lambda x, device: torch.as_tensor(x))
+    for free, resident in ((2.1, True), (1.9, False)):
+        memory = int(free * images.images.nbytes), 0
+        monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda device, memory=memory: memory)
+        t = feed.Feed(images, torch.device('cuda'))
+        assert t.resident is resident and len(held) == 1
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda x: x)
+    assert torch.equal(t._read(torch.tensor([3, 5], device='cpu')), images[[3, 5]])
+
+
+# Measures on the device
+
+def test_measures_wait_for_nothing_and_have_no_operand_on_the_cpu():
+    from dcgan.measure.kmeans import cluster, triangle
+    from dcgan.measure.metrics import nearest
+    meta = torch.device('meta')
+    X, to = torch.empty(30, 4, device=meta), torch.empty(50, 4, device=meta)
+    assert all(found.shape == (30,) for found in nearest(X, to, block=8, device=meta))
+    centroids = cluster(to, 7)
+    assert centroids.is_meta and triangle(X, centroids).shape == (30, 7)

@@ -6,8 +6,8 @@
 __all__ = ['scales', 'devices', 'precisions', 'protocols', 'one_of', 'within', 'checkout', 'project_root', 'export_library',
            'data_root', 'runs_root', 'figures_root', 'name_in_errors', 'sync', 'unfinished', 'atomic_path',
            'resolve_scale', 'by_scale', 'seed_of', 'generator', 'be_deterministic', 'seed_everything', 'pick_device',
-           'pick_precision', 'double', 'noise_like', 'commit', 'versions', 'device_name', 'Run', 'protocol', 'hash_of',
-           'read_provenance']
+           'pick_precision', 'double', 'noise_like', 'layout', 'commit', 'versions', 'device_name', 'Run', 'protocol',
+           'hash_of', 'read_provenance']
 
 # %% ../../nbs/lib/base/core.ipynb #c367841f
 import ast
@@ -297,6 +297,17 @@ def noise_like(x:torch.Tensor, # any shape
         g = torch.Generator(x.device).manual_seed(seed)
         return torch.randn(x.shape, generator=g, device=x.device)
     return torch.randn(x.shape, generator=g).to(x.device)
+
+# %% ../../nbs/lib/base/core.ipynb #8cad88ed
+def layout(device:torch.device, # where a network or its images lie
+           dtype:torch.dtype=None, # of matrix products; None: autocast's where it is on, else fp32
+          )->torch.memory_format:
+    "Channels last; contiguous for fp32 on CUDA"
+    if device.type != 'cuda':
+        return torch.channels_last
+    if dtype is None and torch.is_autocast_enabled('cuda'):
+        dtype = torch.get_autocast_dtype('cuda')
+    return torch.contiguous_format if dtype in (None, torch.float32) else torch.channels_last
 
 # %% ../../nbs/lib/base/core.ipynb #0cdc71bb
 def _git(*args): # None where git fails

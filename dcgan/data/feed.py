@@ -18,16 +18,16 @@ import psutil
 import torch
 from fastcore.basics import patch
 
-from ..base.core import generator, one_of, within
+from ..base.core import generator, layout, one_of, within
 from .store import ImageSet
 
 # %% ../../nbs/lib/data/feed.ipynb #51200d62
 def to_float(x:torch.Tensor, # uint8, any shape
              low:float=-1., # what 0 becomes; 255 becomes 1
-            )->torch.Tensor: # float32 in [low, 1]; channels-last if N×C×H×W
+            )->torch.Tensor: # float32 in [low, 1]; in `layout` if N×C×H×W
     "Bytes as floats"
-    layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
-    return x.to(torch.float32, memory_format=layout) / (255 / (1 - low)) + low
+    form = layout(x.device) if x.ndim == 4 else torch.preserve_format
+    return x.to(torch.float32, memory_format=form) / (255 / (1 - low)) + low
 
 def to_uint8(x:torch.Tensor, # floats; what lies outside [low, 1] is clipped
              low:float=-1., # what becomes 0

@@ -23,7 +23,16 @@ from fastcore.basics import patch
 from numpy.lib import format as npy
 from torch.nn import functional as F
 
-from ..base.core import atomic_path, data_root, name_in_errors, one_of, seed_of, sync, within
+from dcgan.base.core import (
+    atomic_path,
+    data_root,
+    name_in_errors,
+    one_of,
+    pick_device,
+    seed_of,
+    sync,
+    within,
+)
 from ..worlds import digits, faces, objects, rooms  # noqa: F401
 from ..worlds.world import draw, worlds
 
@@ -283,8 +292,9 @@ def resize_images(images:np.ndarray, # N×C×H×W, uint8
 n_drawn = dict(train=20_000, test=5_000)
 
 def _draw(name, split, n, size, seed):
-    seed = seed if split == 'train' else seed_of('test', seed) % 2**31
-    images, factors = draw(name, n or n_drawn[split], seed=seed, size=size)
+    seed, device = seed if split == 'train' else seed_of('test', seed) % 2**31, pick_device()
+    where = device if device.type == 'cuda' else 'cpu'
+    images, factors = draw(name, n or n_drawn[split], seed=seed, size=size, device=where)
     return ImageSet(name, split, images, factors.get('label'), 'procedural world', world=True)
 
 # %% ../../nbs/lib/data/store.ipynb #75845ddd

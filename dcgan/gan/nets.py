@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from torch.nn.utils.parametrizations import spectral_norm
 from torchvision.utils import make_grid
 
-from ..base.core import generator, one_of, seed_of, within
+from ..base.core import generator, layout, one_of, seed_of, within
 from .processes import mean_over_processes, n_processes
 
 # %% ../../nbs/lib/gan/nets.ipynb #b0ac00ac
@@ -227,7 +227,7 @@ def forward(self:Stage, x, label=None): # N×… → N×maps×H×W or N×maps
     if self.layer.resample and self.layer.kind == 'conv':
         x = F.max_pool2d(x, self.layer.s)
     if self.layer.grid: # N×(maps·grid²) → N×maps×grid×grid
-        x = x.unflatten(1, self.shape).contiguous(memory_format=torch.channels_last)
+        x = x.unflatten(1, self.shape).contiguous(memory_format=layout(x.device))
     return x
 
 # %% ../../nbs/lib/gan/nets.ipynb #4655eb00

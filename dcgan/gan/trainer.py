@@ -192,6 +192,7 @@ from dcgan.base.core import (
     commit,
     device_name,
     generator,
+    layout,
     one_of,
     precisions,
     seed_of,
@@ -299,8 +300,8 @@ def start(self:Trainer):
     "Networks, optimisers and position of a training that has not begun"
     r = self.recipe
     G, D = build(r.family, r.width, r.seed, r.affine, r.latent)
-    self.nets = {k: net.to(self.device, memory_format=torch.channels_last)
-                 for k, net in dict(G=G, D=D).items()}
+    form = layout(self.device, self.dtype)
+    self.nets = {k: net.to(self.device, memory_format=form) for k, net in dict(G=G, D=D).items()}
     kinds = 'GDR' if self.objective.R else 'GD'
     for net in self.nets.values():
         share_statistics(net, r.bn == 'global')

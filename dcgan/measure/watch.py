@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from ..base.core import generator
+from ..base.core import generator, pick_precision
 from ..data.feed import to_uint8
 from ..data.store import ImageSet
 from ..gan.nets import Net, families, latents, sample
@@ -31,7 +31,11 @@ def draw_set(G:Net, # a generator
     f = families[family]
     z = latents[latent or f.latent](n, f.z, generator('measure', seed))
     y = torch.arange(n) % f.classes if f.classes else None
-    return ImageSet('generated', 'samples', to_uint8(sample(G, z, y), f.low), y)
+    device = next(G.parameters()).device
+    dtype = pick_precision('auto', device, scaled=True)
+    on = device.type == 'cuda' and dtype != torch.float32
+    with torch.autocast(device.type, dtype, enabled=on):
+        return ImageSet('generated', 'samples', to_uint8(sample(G, z, y), f.low), y)
 
 # %% ../../nbs/lib/measure/watch.ipynb #4efff18f
 def watch_validation(train:ImageSet, # labelled images to draw from

@@ -11,6 +11,7 @@ __all__ = ['variants', 'designs', 'looked', 'questions', 'in_words', 'Variant', 
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #828ad7da
 import functools
+import itertools
 import math
 from dataclasses import dataclass, field, replace
 
@@ -243,15 +244,15 @@ def job_of(name:str, dataset:str, seed:int, # of `plan_of`
 def train_plan(plan:list, # of (variant, set, seed)
                design:Design, device, # a torch device
                workers:int=None, # trainings at a time on the CPU
-               say=None, # called with a line of progress
-               at_once:int=8): # trainings between two lines
-    "Train all of a plan, a few at a time"
-    for i in range(0, len(plan), at_once):
-        cells = plan[i:i + at_once]
-        train_all([job_of(*cell, design, device) for cell in cells], device.type, workers,
-                  diverging=True)
+               say=None): # called with a line of progress
+    "Train all of a plan: side by side the variants that share a set and a seed"
+    done = 0
+    for _, cells in itertools.groupby(plan, lambda cell: cell[1:]):
+        jobs = [job_of(*cell, design, device) for cell in cells]
+        train_all(jobs, device.type, workers, diverging=True)
+        done += len(jobs)
         if say:
-            say(f'{i + len(cells)} of {len(plan)} trainings')
+            say(f'{done} of {len(plan)} trainings')
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #1ed0ee33
 def train_scale(scale:str='laptop', # a key of `designs`

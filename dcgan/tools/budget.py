@@ -34,15 +34,15 @@ class Part:
 
 # %% ../../nbs/lib/tools/budget.ipynb #f6ba3a72
 K = 1000
-_shown = dict(images=60*K, epochs=30) # rooms: one training for four notebooks
-_rooms = _shown | dict(dataset='rooms')
+_rooms = dict(dataset='rooms', images=300*K, epochs=5) # one training for four notebooks
 
 parts = dict(
     smoke=Part('bundle/smoke.py', 55, lanes=3),
+    training=Part('15_speed', 150, dict(sections='training', rounds=3), lanes=3),
     table3=Part('10_mnist', 500, dict(samples=[50*K, 100*K, K*K, 10*K*K]), ('mnist',)),
     table2=Part('05_svhn', 420, dict(trials=64), ('svhn',)),
     table1=Part('04_cifar10', 300, {}, ('cifar10', 'tiny_imagenet'), lanes=2),
-    rooms=Part('03_lsun', 430, _rooms | dict(long=40), lanes=2),
+    rooms=Part('03_lsun', 500, _rooms | dict(long=40), lanes=2),
     bedrooms=Part('03_lsun', 140, dict(dataset='places_bedroom', epochs=200, long=40),
                   ('places_bedroom',), lanes=2),
     faces=Part('09_faces', 420, dict(dataset='lfw', images=100*K, epochs=20), ('lfw',), lanes=2))
@@ -51,10 +51,11 @@ parts = dict(
 parts |= {name: Part(notebook, 240, _rooms, lanes=2) for name, notebook in dict(
     walks='06_walks', guided='07_guided', forget='08_forget').items()}
 parts |= dict(
-    speed=Part('15_speed', 480, lanes=3),
+    guidelines=Part('01_guidelines', 2400, {}, ('cifar10', 'lfw', 'svhn'), lanes=3),
     turing=Part('12_turing', 2300, {}, ('cifar10', 'lfw'), lanes=2),
-    large=Part('11_large_images', 1800, {}, ('mnist',)),
-    deligan=Part('13_deligan', 1700, {}, ('mnist', 'cifar10'), lanes=2))
+    large=Part('11_large_images', 1200, {}, ('mnist',)),
+    deligan=Part('13_deligan', 1700, {}, ('mnist', 'cifar10'), lanes=2),
+    speed=Part('15_speed', 800, lanes=3))
 parts |= {f'proof_{name}': Part(notebook, 30, dict(scale='smoke'), lanes=3)
           for name, notebook in dict(explorer='10a_explorer', turing='12_turing',
                                      large='11_large_images', deligan='13_deligan',

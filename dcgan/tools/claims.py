@@ -221,11 +221,12 @@ def _numbers(entry, runs): # data set → number, of each that is there
 
 # %% ../../nbs/lib/tools/claims.ipynb #cafd41bd
 def _rows_of_entry(claim, entry):
-    kept = kept_at(entry.file)
+    kept, found = kept_at(entry.file), {}
     for runs in kept:
-        found = _numbers(entry, runs)
-        if found:
-            return [_open(claim, entry, runs, name, f) for name, f in found.items()]
+        for name, number in _numbers(entry, runs).items():
+            found.setdefault(name, (runs, name, number)) # of each data set at its largest scale
+    if found:
+        return [_open(claim, entry, *of) for of in found.values()]
     return [_line(claim, claim=_worded(claim, entry), **_missing(entry, kept))]
 
 def rows_of(claim:Claim)->list: # of dicts with `columns`, and where a number was found more

@@ -429,6 +429,7 @@ def figures_in_time(a): # arguments of `command_line`
     except ValueError as e:
         raise SystemExit(f'dcgan-figures: {e}') from None
     ledger = Ledger(runs_root()/'parts'/scale)
+    ledger.look() # what was killed together with its call is open again
     plan = plan_of(todo, ledger, scale, a.lanes, a.leave)
     again = {n: p for n, p in todo.items() if ledger.is_open(n, plan.state(n), a.again)}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -35,14 +35,16 @@ def _repetitions(found): # a run, then those of its recipe with other seeds
 # %% ../../nbs/lib/tools/readings.ipynb #11b5919c
 def kept_at(file:str, # name of a table or figure, without ending
            )->list: # of lists, largest scale first: a run, then its repetitions with other seeds
-    "The contents of the files in figures/ of that name, by scale"
+    "The contents of the files in figures/ of that name, or with a single data set's, by scale"
     root = figures_root()
     folders, runs = [root, *sorted(root.glob('seed_*'))], []
     for part in parts:
-        paths = [folder/part/f'{file}.json' for folder in folders]
-        found = [read_provenance(p) for p in paths if p.is_file()]
-        if found:
-            runs.append(_repetitions(found))
+        named = {}
+        for path in (p for folder in folders for p in sorted((folder/part).glob(f'{file}*.json'))):
+            kept = read_provenance(path)
+            if path.stem in (file, f"{file}_{kept.get('parameters', {}).get('dataset')}"):
+                named.setdefault(path.stem, []).append(kept)
+        runs += map(_repetitions, named.values())
     return runs
 
 # %% ../../nbs/lib/tools/readings.ipynb #ffa00c99

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import torch
 
-from .world import World, between, chance, worlds
+from .world import World, between, block_noise, chance, worlds
 
 # %% ../../nbs/lib/worlds/digits.ipynb #29db3d17
 strokes = { # digit: its styles
@@ -195,7 +195,6 @@ def _render_street(f, size, g):
     shares = torch.stack([(1 - paint) * (1 - beyond), paint, (1 - paint) * beyond], 1)
     shares = shares * light[:, None] # N×3×size×size
     photo = (f['palette'].transpose(1, 2) @ shares.flatten(2)).unflatten(2, (size, size))
-    noise = torch.randn(photo.shape, generator=g).to(photo.device)
-    return photo + f['noise'][:, None, None, None] * noise
+    return photo + f['noise'][:, None, None, None] * block_noise(g, *photo.shape).to(photo.device)
 
 worlds['street_digits'] = World(_sample_street, _render_street, 32, 3, tuple('0123456789'))

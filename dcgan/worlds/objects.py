@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from .world import World, between, chance, worlds
+from .world import World, between, block_noise, chance, worlds
 
 # %% ../../nbs/lib/worlds/objects.ipynb #9ce8d2ce
 n_angles = 512
@@ -260,13 +260,13 @@ def _sample_objects(n, g):
 # %% ../../nbs/lib/worlds/objects.ipynb #24345df8
 def _render_objects(f, size, g):
     device, n = f['label'].device, len(f['label'])
-    noise = fractal(torch.randn(n, 2, 48, 48, generator=g).to(device), f['roughness'], size)
-    pattern, (mask, dome) = _pattern(f, noise, size), _silhouette(f, size)
+    relief = fractal(block_noise(g, n, 2, 48, 48).to(device), f['roughness'], size)
+    pattern, (mask, dome) = _pattern(f, relief, size), _silhouette(f, size)
     a, b = f['paints'][..., None, None].unbind(1)
     thing = a.lerp(b, pattern[:, :1]) * _lit(f, dome, size)[:, None]
-    photo = (_background(f, noise, pattern, size) * (1 - _shadow(mask, f))[:, None]).lerp(
+    photo = (_background(f, relief, pattern, size) * (1 - _shadow(mask, f))[:, None]).lerp(
         thing, mask[:, None])
-    grain = torch.randn(n, 1, size, size, generator=g).to(device)
+    grain = block_noise(g, n, 1, size, size).to(device)
     return photo * f['exposure'].view(-1, 1, 1, 1) + f['grain'].view(-1, 1, 1, 1) * grain
 
 worlds['objects'] = World(_sample_objects, _render_objects, 64, 3, tuple(shapes))
