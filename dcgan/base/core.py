@@ -72,7 +72,8 @@ def checkout()->Path|None: # None outside, and inside another nbdev project
     root = next((p for p in (here, *here.parents) if (p/'settings.ini').exists()), None)
     if root is None:
         return None
-    ours = re.search(r'(?m)^lib_name *= *dcgan *$', (root/'settings.ini').read_text('utf-8'))
+    ours = re.search(r'(?m)^lib_name *= *dcgan *$',
+                     (root/'settings.ini').read_text('utf-8'))
     return root if ours else None
 
 # %% ../../nbs/lib/base/core.ipynb #997a49b1
@@ -332,7 +333,8 @@ def commit()->str: # such as '3f2a91c0b7d4+', '+' when tracked sources differ; '
 # %% ../../nbs/lib/base/core.ipynb #0e7d3c2b
 def versions()->dict: # package → version
     "The versions that a result depends on"
-    packages = ['dcgan', 'torch', 'torchvision', 'numpy', 'scikit-learn', 'torchmetrics']
+    packages = ['dcgan', 'torch', 'torchvision', 'numpy',
+                'scikit-learn', 'torchmetrics']
     found = {p: metadata.version(p) for p in packages if any(metadata.distributions(name=p))}
     return dict(python=platform.python_version(), **found)
 
@@ -398,7 +400,8 @@ class Run:
     def __post_init__(self):
         _refuse_unknown_parameters(_cells_run(), self.parameters)
         self.scale = resolve_scale(self.parameters.get('scale', 'auto'))
-        self.seed = within(self.parameters.get('seed', 0), 0, 2**31, 'seed', whole=True)
+        self.seed = within(self.parameters.get('seed', 0), 0,
+                           2**31, 'seed', whole=True)
         _refuse_changed_sources(figures_root(self.scale), self.scale)
         _refuse_read_only(figures_root(self.scale))
         self.device = pick_device(self.parameters.get('device', 'auto'))
@@ -412,7 +415,8 @@ def pick(self:Run,
          smoke, laptop, paper, # the scales' values
          **overnight): # overnight=, where it is not laptop's
     "A parameter, or what the scale says where it is None"
-    return by_scale(value, self.scale, smoke=smoke, laptop=laptop, paper=paper, **overnight)
+    return by_scale(value, self.scale, smoke=smoke, laptop=laptop,
+                    paper=paper, **overnight)
 
 # %% ../../nbs/lib/base/core.ipynb #cba95af7
 _features = 'the features miss what people see'
@@ -466,7 +470,8 @@ def caption(self:Run, text:str # what the picture or table shows
 def provenance(self:Run)->dict: # ready for JSON
     "Where the results of this run come from"
     return dict(
-        notebook=self.notebook, protocol=protocol(self.notebook)[0], parameters=self.parameters,
+        notebook=self.notebook, protocol=protocol(self.notebook)[0],
+        parameters=self.parameters,
         scale=self.scale, datasets=self.datasets, seed=self.seed,
         versions=versions(), device=device_name(self.device.type),
         seconds=round(time.monotonic() - self.began, 1), commit=commit())
@@ -506,7 +511,8 @@ def read_provenance(path # of a JSON file in figures/
 # %% ../../nbs/lib/base/core.ipynb #c5bbdc1f
 def _show(path, caption):
     from IPython import display
-    display.display(display.Image(filename=str(path), metadata=dict(figure=path.name)),
+    display.display(display.Image(filename=str(path),
+                                  metadata=dict(figure=path.name)),
                     display.Markdown(caption))
 
 @patch
@@ -518,7 +524,8 @@ def keep_figure(self:Run,
     "Save a figure as `<name>.png` with its provenance, and show it with its caption"
     import matplotlib.pyplot as plt
     caption = self.caption(caption)
-    path = self.keep_files(name, {'.png': lambda p: write_png(fig, p)}, caption=caption, **more)
+    path = self.keep_files(name, {'.png': lambda p: write_png(fig, p)},
+                           caption=caption, **more)
     plt.close(fig)
     _show(path, caption)
 

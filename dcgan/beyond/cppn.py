@@ -255,7 +255,8 @@ def _digits(G, outputs=11):
 
 _pace = .03, .3
 families.update(cppn26=_digits(Cppn()), cppn26_paced=_digits(Cppn(pace=_pace)),
-                cppn26_4=_digits(Cppn(units=4)), cppn26_4_paced=_digits(Cppn(units=4, pace=_pace)),
+                cppn26_4=_digits(Cppn(units=4)),
+                cppn26_4_paced=_digits(Cppn(units=4, pace=_pace)),
                 cppn26_wide=_digits(WideCppn(), 1))
 
 # %% ../../nbs/lib/beyond/cppn.ipynb #29886df6

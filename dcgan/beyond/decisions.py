@@ -38,7 +38,8 @@ def difference_row(claim:str, # in words
                    digits:int=2, # after the point
                   )->dict: # a row of `claim_row`
     "A claim beside a difference, with its t-interval over trials"
-    return claim_row(claim, t_interval(differences), n=len(differences), digits=digits)
+    return claim_row(claim, t_interval(differences),
+                     n=len(differences), digits=digits)
 
 # %% ../../nbs/lib/beyond/decisions.ipynb #4e1f4d42
 def ratio(values, # logarithms, one a pair

@@ -122,7 +122,8 @@ class Judge:
 
     def __call__(self, family, width, g):
         hidden = _hidden((2, *self.hidden), partial(nn.LeakyReLU, 0.2), g)
-        return Row(nn.Flatten(), *hidden, linear(self.hidden[-1], 1, g), nn.Flatten(0))
+        return Row(nn.Flatten(), *hidden, linear(self.hidden[-1], 1, g),
+                   nn.Flatten(0))
 
 # %% ../../nbs/lib/beyond/deligan.ipynb #3879c757
 class Switched(nn.Module):

@@ -151,7 +151,8 @@ def references(few:Few)->dict: # title → uint8 images
     test, label = few.test[n:2 * n], torch.from_numpy(few.test.labels[n:2 * n])
     half = test.shape[-2] // 2
     spliced = torch.cat([test[:, :, :half], test.roll(1, 0)[:, :, half:]], 2)
-    return {'real images, held out': test, 'the few images themselves': few.sets[0][:],
+    return {'real images, held out': test,
+            'the few images themselves': few.sets[0][:],
             'one a class, repeated': collapsed(test, label),
             'two classes only': test[label < 2],
             'double exposures': double_exposure(test),

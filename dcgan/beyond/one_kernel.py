@@ -27,7 +27,8 @@ _jit = triton.jit if triton else functools.partial
 @_jit
 def _layer(x, W, B, k, units, U: tl.constexpr): # U×TILE, through layer k of all
     row, column = tl.arange(0, U)[:, None], tl.arange(0, U)[None]
-    w = tl.load(W + (k * units + row) * units + column, (row < units) & (column < units), 0.)
+    w = tl.load(W + (k * units + row) * units + column,
+                (row < units) & (column < units), 0.)
     c = tl.load(B + k * units + row, row < units, 0.)
     return tl.sum(w[:, :, None] * x[None], 1) + c
 
@@ -40,7 +41,8 @@ def _input(h, W, B, k, n, units, U: tl.constexpr): # h through n layers from k o
 # %% ../../nbs/lib/beyond/one_kernel.ipynb #5f48b3fd
 @_jit
 def _forward(H, W, B, S, P, units, blocks, # S: the stream, or its end
-             KEEP: tl.constexpr, LAYERS: tl.constexpr, U: tl.constexpr, TILE: tl.constexpr):
+             KEEP: tl.constexpr, LAYERS: tl.constexpr,
+             U: tl.constexpr, TILE: tl.constexpr):
     u, p = tl.arange(0, U)[:, None], (tl.program_id(0) * TILE + tl.arange(0, TILE))[None]
     at, here = u * P + p, (u < units) & (p < P)
     h = tl.load(H + at, here, 0.)
@@ -56,7 +58,8 @@ def _forward(H, W, B, S, P, units, blocks, # S: the stream, or its end
 def _layer_back(d, x, W, GW, GB, k, own, units, U: tl.constexpr): # the gradient of x, from that of
     row, column = tl.arange(0, U)[:, None], tl.arange(0, U)[None] # what layer k makes of it
     at, here = row * units + column, (row < units) & (column < units)
-    tl.store(GW + (own + k) * units * units + at, tl.sum(d[:, None] * x[None], 2), here)
+    tl.store(GW + (own + k) * units * units + at,
+             tl.sum(d[:, None] * x[None], 2), here)
     tl.store(GB + (own + k) * units + row, tl.sum(d, 1)[:, None], row < units)
     w = tl.load(W + k * units * units + at, here, 0.)
     return tl.sum(w[:, :, None] * d[:, None], 0)
@@ -120,7 +123,8 @@ def check(plain:tuple, # `residual_stream` and `residual_back`
     stream = plain[0](h, W, b)
     found = stream_forward(h, W, b), stream_forward(h, W, b, False)
     expected = stream, stream[-1:], *plain[1](stream, W, b, g)
-    for a, e in zip((*found, *stream_backward(stream, W, b, g)), expected, strict=True):
+    for a, e in zip((*found, *stream_backward(stream, W, b, g)),
+                    expected, strict=True):
         assert (a - e).norm() < 1e-5 * e.norm(), 'it differs from the operators of torch'
 
 # %% ../../nbs/lib/beyond/one_kernel.ipynb #93c4c24f

@@ -36,7 +36,8 @@ def blobs(centres:list, # of (x, y) in [-1, 1]
     g, k = generator('blobs', seed), len(centres)
     x = torch.tensor(centres)[torch.randint(k, (n,), generator=g)]
     x = x + std * torch.randn(n, 2, generator=g)
-    return ImageSet(f"{k} blob{'s' * (k > 1)}", 'train', to_uint8(x)[:, :, None, None],
+    return ImageSet(f"{k} blob{'s' * (k > 1)}", 'train',
+                    to_uint8(x)[:, :, None, None],
                     note='points of a procedural world', world=True)
 
 def plain(images:ImageSet # of points
@@ -267,7 +268,8 @@ def show_latent(ax, # of matplotlib
                 title:str): # above the picture
     "Draw the regions of z, 400 latent vectors, and one standard deviation of each Gaussian"
     colours = ListedColormap(['#c6dbef', '#222222', '#fdd0a2'])
-    ax.imshow(regions(G, centres), origin='lower', extent=(-3, 3, -3, 3), cmap=colours,
+    ax.imshow(regions(G, centres), origin='lower', extent=(-3, 3, -3, 3),
+              cmap=colours,
               vmin=0, vmax=2)
     z, _ = G.latent(latents[latent](400, 2, generator('dots')))
     ax.scatter(*z.T, s=2, color='C3', lw=0)

@@ -73,7 +73,8 @@ def joined(parts:list # of `ImageSet` of one name
     images, labels = (np.concatenate([getattr(part, what) for part in parts])
                       for what in ('images', 'labels'))
     split = ' and '.join(part.split for part in parts)
-    return replace(parts[0], split=split, images=images, labels=labels, fingerprint='')
+    return replace(parts[0], split=split, images=images,
+                   labels=labels, fingerprint='')
 
 # %% ../../nbs/lib/beyond/redrawn.ipynb #860592e5
 @dataclass(frozen=True)

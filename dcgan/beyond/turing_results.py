@@ -96,7 +96,8 @@ def ratio_row(claim:str, # in words
              )->dict: # a row of `claim_row`
     "A claim that a ratio lies below a mark"
     found, n = ratio(values), len(values)
-    row = claim_row(claim, found, f"{n} {unit}{'s' * (n > 1)} of trainings", none=none,
+    row = claim_row(claim, found,
+                    f"{n} {unit}{'s' * (n > 1)} of trainings", none=none,
                     more=False, measured=f'{found[0]:.2f} times {words}')
     return row if n > 1 else row | {'95 % interval': 'none'}
 
@@ -138,7 +139,8 @@ def claims(ratios:dict, # of two sides → logarithms, one a pair
                 'RSGAN, no real in G'),
             row('T-GAN better than RSGAN: T-SGAN at the end',
                 'T-SGAN / RSGAN', 'RSGAN'),
-            row('T-SGAN equals T-WGAN under spectral normalisation', 'T-SGAN / T-WGAN',
+            row('T-SGAN equals T-WGAN under spectral normalisation',
+                'T-SGAN / T-WGAN',
                 'T-WGAN', equal_row)]
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #15f43291

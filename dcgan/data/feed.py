@@ -83,7 +83,8 @@ def _process_limits(used): # bytes left of each; used: psutil's memory informati
         import resource
     except ImportError:
         return []
-    taken = {resource.RLIMIT_DATA: getattr(used, 'data', used.rss), resource.RLIMIT_AS: used.vms}
+    taken = {resource.RLIMIT_DATA: getattr(used, 'data', used.rss),
+             resource.RLIMIT_AS: used.vms}
     limits = {which: resource.getrlimit(which)[0] for which in taken}
     return [limit - taken[which] for which, limit in limits.items()
             if limit != resource.RLIM_INFINITY]
@@ -93,7 +94,8 @@ def free_memory()->int: # bytes
     used = psutil.Process().memory_info()
     own = used.rss - getattr(used, 'shared', 0)
     groups = [limit - own for limit in _group_limits()]
-    return max(0, min([psutil.virtual_memory().available, *_process_limits(used), *groups]))
+    return max(0, min([psutil.virtual_memory().available,
+                       *_process_limits(used), *groups]))
 
 # %% ../../nbs/lib/data/feed.ipynb #6761a475
 def fits(n_bytes:int, # size of the set

@@ -167,7 +167,8 @@ def _keep_plan(partial, plan):
 
 # %% ../../nbs/lib/data/prepare.ipynb #34bd2975
 def _split(listing, test_share, seed): # split → names, shuffled
-    order = torch.randperm(len(listing.names), generator=generator('test share', seed))
+    order = torch.randperm(len(listing.names),
+                           generator=generator('test share', seed))
     names = [listing.names[i] for i in order]
     if listing.split_of:
         return {s: [name for name in names if listing.split_of(name) == s] for s in splits}
@@ -180,7 +181,8 @@ def _plan_chunks(partial, kind, source, size, test_share, seed, chunk): # the li
     _keep_plan(partial, dict(files=files, kind=kind, size=size, test_share=test_share,
                              seed=seed, chunk=chunk))
     parts = _split(listing, test_share, seed)
-    return listing, {s: [(partial/f'{s}_{i:09}', kind, source, part[i:i + chunk], size)
+    return listing, {s: [(partial/f'{s}_{i:09}', kind, source,
+                          part[i:i + chunk], size)
                          for i in range(0, len(part), chunk)] for s, part in parts.items()}
 
 # %% ../../nbs/lib/data/prepare.ipynb #22364088

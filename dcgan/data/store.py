@@ -143,7 +143,8 @@ def subset(self:ImageSet,
         keep = slice(within(int(keep), 1, float('inf'), 'n', whole=True))
     i = keep if isinstance(keep, slice) else np.asarray(keep)
     labels = None if self.labels is None else self.labels[i]
-    return replace(self, images=self.images[i], labels=labels, fingerprint=_of_part(self, i))
+    return replace(self, images=self.images[i], labels=labels,
+                   fingerprint=_of_part(self, i))
 
 # %% ../../nbs/lib/data/store.ipynb #197a274d
 def file_stamp(path:Path # a file
@@ -294,8 +295,10 @@ n_drawn = dict(train=20_000, test=5_000)
 def _draw(name, split, n, size, seed):
     seed, device = seed if split == 'train' else seed_of('test', seed) % 2**31, pick_device()
     where = device if device.type == 'cuda' else 'cpu'
-    images, factors = draw(name, n or n_drawn[split], seed=seed, size=size, device=where)
-    return ImageSet(name, split, images, factors.get('label'), 'procedural world', world=True)
+    images, factors = draw(name, n or n_drawn[split], seed=seed,
+                           size=size, device=where)
+    return ImageSet(name, split, images, factors.get('label'),
+                    'procedural world', world=True)
 
 # %% ../../nbs/lib/data/store.ipynb #75845ddd
 def known(name:str # of a set or a world

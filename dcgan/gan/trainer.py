@@ -216,11 +216,15 @@ from dcgan.gan.processes import (
 )
 
 # %% ../../nbs/lib/gan/trainer.ipynb #a25158b5
-_names = dict(family=families, schedule=schedules, objective=objectives, latent=latents,
+_names = dict(family=families, schedule=schedules, objective=objectives,
+              latent=latents,
               precision=precisions, bn=('global', 'local'))
-_wholes = dict(epochs=(1, 100_000), batch=(2, 65_536), decay_epochs=(0, 100_000), seed=(0, 2**31))
-_numbers = dict(width=(1/64, 16), lr=(1e-8, 1), beta1=(0, 0.9999), beta2=(0, 0.999999), l2=(0, 1),
-                penalty=(0, 1e6), clip=(1e-6, 1e6), lr_D=(1e-8, 1), ema=(0, 0.999999), r1=(0, 1e6))
+_wholes = dict(epochs=(1, 100_000), batch=(2, 65_536),
+               decay_epochs=(0, 100_000), seed=(0, 2**31))
+_numbers = dict(width=(1/64, 16), lr=(1e-8, 1), beta1=(0, 0.9999),
+                beta2=(0, 0.999999), l2=(0, 1),
+                penalty=(0, 1e6), clip=(1e-6, 1e6), lr_D=(1e-8, 1),
+                ema=(0, 0.999999), r1=(0, 1e6))
 _may_be_none = ('clip', 'lr_D', 'ema')
 
 # %% ../../nbs/lib/gan/trainer.ipynb #6670186e
@@ -274,7 +278,8 @@ def with_moments(opt:torch.optim.Adam)->torch.optim.Adam: # itself
     for group in opt.param_groups:
         for p in group['params']:
             opt.state[p] = dict(step=torch.zeros((), device=p.device),
-                                exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+                                exp_avg=torch.zeros_like(p),
+                                exp_avg_sq=torch.zeros_like(p))
     return opt
 
 # %% ../../nbs/lib/gan/trainer.ipynb #985b462f
@@ -383,7 +388,8 @@ def autocast(self:Trainer):
 @patch
 def scaler(self:Trainer)->torch.amp.GradScaler:
     "A scaler of losses, whose scale is on the device already"
-    made = torch.amp.GradScaler(self.device.type, 2.**12, enabled=self.dtype == torch.float16)
+    made = torch.amp.GradScaler(self.device.type, 2.**12,
+                                enabled=self.dtype == torch.float16)
     made.scale(torch.zeros((), device=self.device)) # it makes its tensors at its first use
     return made
 
@@ -500,7 +506,8 @@ def flip(self:Trainer, x, *key): # n×C×H×W
     "Images mirrored with probability one half, if the recipe has `mirror`"
     if not self.recipe.mirror:
         return x
-    drawn = torch.rand(self.recipe.batch, generator=generator('mirror', self.recipe.seed, *key))
+    drawn = torch.rand(self.recipe.batch,
+                       generator=generator('mirror', self.recipe.seed, *key))
     flipped = send((drawn < .5)[my_share()], x.device)
     return torch.where(flipped[:, None, None, None], x.flip(-1), x)
 
@@ -558,7 +565,8 @@ def state(self:Trainer)->dict: # name → tensor, not a copy
             found |= {f'adam_{k}.{name}.{m}': v for m, v in opt.state[p].items()}
     for k, scaler in self.scalers.items():
         if scaler.is_enabled():
-            found |= {f'scale_{k}': scaler._scale, f'scale_{k}.growth': scaler._growth_tracker}
+            found |= {f'scale_{k}': scaler._scale,
+                      f'scale_{k}.growth': scaler._growth_tracker}
     return found | {f'sums.{k}': v for k, v in self.sums.items()}
 
 # %% ../../nbs/lib/gan/trainer.ipynb #4da22724
@@ -685,7 +693,8 @@ def end_epoch(self:Trainer,
     updates = {k: int(s[1]) for k, s in self.sums.items()}
     speed = round(steps * self.recipe.batch / seconds)
     self.history.append(dict(
-        epoch=self.epoch + 1, **self.losses(), updates=updates, lr=self.recipe.rate(self.epoch),
+        epoch=self.epoch + 1, **self.losses(), updates=updates,
+        lr=self.recipe.rate(self.epoch),
         seconds=round(seconds, 2), images_per_second=speed))
     self.epoch, self.step = self.epoch + 1, 0
     for s in self.sums.values():
@@ -826,7 +835,8 @@ def resume(self:Trainer, save_every): # as of `fit`
 def bar(self:Trainer, progress): # as of `fit`
     "A progress bar of all minibatches, in the first process"
     done, total = self.epoch * self.steps + self.step, self.recipe.epochs * self.steps
-    return tqdm(total=total, initial=done, unit='batch', desc=self.recipe.family, leave=False,
+    return tqdm(total=total, initial=done, unit='batch',
+                desc=self.recipe.family, leave=False,
                 disable=not (progress and is_first()))
 
 @patch

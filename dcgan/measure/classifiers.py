@@ -51,7 +51,8 @@ def classifier_error(net:Net, # left as it is
     "The error of a classifier"
     device, right = next(net.parameters()).device, 0
     with _autocast(device), torch.no_grad():
-        net = estimate_statistics(copy.deepcopy(net), train, batch=min(128, len(train)))
+        net = estimate_statistics(copy.deepcopy(net), train,
+                                  batch=min(128, len(train)))
         for i in range(0, len(images), 250):
             guess = net(to_float(images[i:i + 250].to(device))).argmax(1).cpu().numpy()
             right += (guess == images.labels[i:i + 250]).sum()
@@ -139,7 +140,8 @@ def fit_classifier(setting:dict, # lr, l2, batch, dropout
     step = ClassifierStep(net, setting['lr'], setting['l2'])
     torch.manual_seed(seed) # of dropout
     batch = min(setting['batch'], len(train))
-    return _fit(step, generator('order', seed), train, valid, batch, steps, patience, every)
+    return _fit(step, generator('order', seed), train, valid,
+                batch, steps, patience, every)
 
 # %% ../../nbs/lib/measure/classifiers.ipynb #6f777c94
 class FeatureNet(nn.Module):
@@ -185,9 +187,11 @@ feature_setting = dict(lr=1e-3, l2=1e-5, batch=100, dropout=0.)
 
 def _fit_features(train, valid, family, width, steps, seed, device): # tensors, and their record
     every = max(1, steps // 8)
-    net, error = fit_classifier(feature_setting, train, valid, family, width, steps, steps, every,
+    net, error = fit_classifier(feature_setting, train, valid,
+                                family, width, steps, steps, every,
                                 seed, device)
-    state = _state(estimate_statistics(net, train.subset(10_000), batch=min(128, len(train))))
+    state = _state(estimate_statistics(net, train.subset(10_000),
+                                       batch=min(128, len(train))))
     name = (f'classifier {family} × {width:g} of {len(train):,} {train.name} images, '
             f'{error:.2f} % validation error, weights {_hash(state)}')
     return state, dict(name=name, family=family, width=width, error=error,
@@ -203,10 +207,12 @@ def feature_network(train:ImageSet, # labelled images
                     device='cpu', # where to train, and where the network lives
                    )->FeatureNet: # its name says what it is and how well it classifies
     "A classifier's features, loaded if they were trained before; a `ValueError` without labels"
-    decides = [family, 'dcgan.metrics 2', told(families[family])['D'], width, steps, seed,
+    decides = [family, 'dcgan.metrics 2', told(families[family])['D'],
+               width, steps, seed,
                feature_setting, train.fingerprint, valid.fingerprint,
                str(pick_precision('auto', torch.device(device)))]
-    make = functools.partial(_fit_features, train, valid, family, width, steps, seed, device)
+    make = functools.partial(_fit_features, train, valid, family,
+                             width, steps, seed, device)
     return _restored(*kept(f'features_{family}', decides, make), device)
 
 # %% ../../nbs/lib/measure/classifiers.ipynb #a7382bf7

@@ -86,7 +86,8 @@ def embed_once(net:nn.Module, # from uint8 images to N×F, with a `name` that id
                images:ImageSet, # real images
               )->torch.Tensor: # N×F float32 on the CPU
     "The features of a set of real images, loaded if they were computed before"
-    decides = ['dcgan.measure.metrics embed', net.name, images.fingerprint, len(images)]
+    decides = ['dcgan.measure.metrics embed', net.name,
+               images.fingerprint, len(images)]
     return kept('embedded', decides, lambda: (dict(X=embed(net, images)), {}))[0]['X']
 
 # %% ../../nbs/lib/measure/metrics.ipynb #8092de40
@@ -191,7 +192,8 @@ def fid_and_floor(real:torch.Tensor, # N×F features
     n = min(len(real) // 2, len(fake))
     if n <= real.shape[1]:
         return dict(fid=None, fid_floor=None, fid_n=n)
-    return dict(fid=fid(real[:n], fake[:n]), fid_floor=fid(real[:n], real[n:2 * n]), fid_n=n)
+    return dict(fid=fid(real[:n], fake[:n]),
+                fid_floor=fid(real[:n], real[n:2 * n]), fid_n=n)
 
 # %% ../../nbs/lib/measure/metrics.ipynb #e977270a
 def compare(real:torch.Tensor, # N×F features of held-out images

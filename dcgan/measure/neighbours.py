@@ -277,7 +277,8 @@ def deformed(images:ImageSet, # labelled
             )->Iterator: # of uint8 images and int64 labels, without end
     "An endless stream of deformed images, each image once in every pass"
     for epoch in itertools.count():
-        order = torch.randperm(len(images), generator=generator('deform', seed, epoch))
+        order = torch.randperm(len(images),
+                               generator=generator('deform', seed, epoch))
         for k, i in enumerate(order.split(block)):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_of('deform', seed, epoch, k))

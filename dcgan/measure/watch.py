@@ -97,4 +97,5 @@ def best_recipe(trained:list, # of `Trainer`, recipe after recipe
                )->list: # its n trainings
     "The trainings of the recipe whose best states have the smallest mean measure"
     groups = [trained[i:i + n] for i in range(0, len(trained), n)]
-    return min(groups, key=lambda group: np.mean([t.best[t.measure.name] for t in group]))
+    return min(groups,
+               key=lambda group: np.mean([t.best[t.measure.name] for t in group]))

@@ -147,7 +147,8 @@ def turning(t:torch.Tensor, # 9 positions, from -1 to 1
                 high=float(interval.high),
                 by_vector=by_vector.round(4).tolist(),
                 flips=_flips(seen), yaw=mean_yaw.tolist(),
-                right_way=float((slopes > 0).float().mean()), fit=float(fits.median()),
+                right_way=float((slopes > 0).float().mean()),
+                fit=float(fits.median()),
                 mean_fit=float(straight(t, mean_yaw)[1]))
 
 # %% ../../nbs/lib/paper/arithmetic.ipynb #3c70beeb
@@ -323,7 +324,8 @@ def success_curve(what:str, # the concept that a sum should give
     "Successes of a sum and of the eight around it, by the number of exemplars"
     def part(title, cells, seen):
         return success(what, title, seen[:, cells].flatten(0, 1), len(seen))
-    return {k: dict(sum=part('sum', [middle], seen), noisy=part('noisy', others, seen))
+    return {k: dict(sum=part('sum', [middle], seen),
+                    noisy=part('noisy', others, seen))
             for k, seen in nine.items()}
 
 # %% ../../nbs/lib/paper/arithmetic.ipynb #97d3bd17
@@ -372,7 +374,8 @@ def realism_rows(found:dict # title → of `compare`
     "How real images are, as rows of a table"
     return [{'images': what, 'n': r['n'], 'KID × 1000': 1000 * r['kid'],
              '±': 1960 * r['kid_se'],
-             'FID': r['fid'], 'its floor': r['fid_floor'], 'precision': r['precision'],
+             'FID': r['fid'], 'its floor': r['fid_floor'],
+             'precision': r['precision'],
              'recall': r['recall']} for what, r in found.items()]
 
 def kid_text(r:dict # of `compare`

@@ -138,7 +138,8 @@ def control_maps(weights:torch.Tensor, # C, of `window_maps`
                 )->tuple: # `draws` lists of random maps, and the list of the most negative
     "Sets of as many maps as have a positive weight"
     n = int((weights > 0).sum())
-    orders = [torch.randperm(len(weights), generator=generator('random maps', seed, k))
+    orders = [torch.randperm(len(weights),
+                             generator=generator('random maps', seed, k))
               for k in range(draws)]
     lowest = weights.argsort()[:n].tolist()
     return [order[:n].tolist() for order in orders], [m for m in lowest if weights[m] < 0]

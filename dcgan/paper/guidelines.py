@@ -53,7 +53,8 @@ def _resampled(layers): return tuple(replace(x, resample=x.s > 1) for x in layer
 
 def _by_he(base): # without batch norm, with biases and initial weights that need none
     G, D = families[base].G, families[base].D
-    return dict(batch_norm=False, initial='he', G=_each(G, bias=True), D=_each(D, bias=True))
+    return dict(batch_norm=False, initial='he', G=_each(G, bias=True),
+                D=_each(D, bias=True))
 
 def _maxout(layers): # two pieces of fewer maps, so that the number of weights stays
     *hidden, last = layers
@@ -67,8 +68,10 @@ _dense = dict(G=dense_layers(1024) + _G, D=_D[:-1] + dense_layers(1024) + _D[-1:
 variants = dict(
     baseline=Variant('all guidelines'),
     no_norm=Variant('no batch norm', network=dict(batch_norm=False)),
-    no_norm_he=Variant("no batch norm, He's weights, biases", network=_by_he('svhn32')),
-    norm_everywhere=Variant("batch norm also at G's output and D's input", network=_norm_at_ends),
+    no_norm_he=Variant("no batch norm, He's weights, biases",
+                       network=_by_he('svhn32')),
+    norm_everywhere=Variant("batch norm also at G's output and D's input",
+                            network=_norm_at_ends),
     pooling=Variant('max-pooling in D, nearest upsampling in G',
                     network=dict(G=_resampled(_G), D=_resampled(_D))),
     dense=Variant('a dense hidden layer in both', network=_dense),
@@ -122,10 +125,12 @@ designs = dict(
     smoke=Design(1, 2, 8, 64, 16, 1/16, 1/32, 1/64, 16, 16),
     laptop=Design(2, 3, 300, width_deep=1/16, width_large=1/16, look=128, score=256),
     overnight=Design(),
-    paper=Design(steps=10_000, images=25_600, width=1., width_deep=1/2, width_large=1/2))
+    paper=Design(steps=10_000, images=25_600, width=1.,
+                 width_deep=1/2, width_large=1/2))
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #e148ca9c
-_small = (('cifar10', ['tiny_imagenet'], 'objects'), ('face_photos', ['lfw'], 'faces'),
+_small = (('cifar10', ['tiny_imagenet'], 'objects'),
+          ('face_photos', ['lfw'], 'faces'),
           ('svhn', [], 'street_digits'))
 
 def sets_of(design:Design, scale:str='laptop', # a resolved scale
@@ -169,7 +174,8 @@ def recipe_of(name:str, # a key of `variants`
              )->Recipe:
     "How a variant is trained (§4: Adam at 2e-4, β1 0.5)"
     v, per_epoch = variants[name], images // design.batch
-    recipe = Recipe(family_of(name), _width(v.base, design), max(1, design.steps // per_epoch),
+    recipe = Recipe(family_of(name), _width(v.base, design),
+                    max(1, design.steps // per_epoch),
                     design.batch, schedule='both', seed=seed)
     return replace(recipe, **v.recipe)
 
@@ -218,8 +224,10 @@ def take_look(G, D, # networks; D is not used
     fake = draw_set(G, family, len(X))
     found = embed(quick_features(next(G.parameters()).device), fake)
     colours = colour_shares(fake)
-    numbers = {'KID × 1000': 1000 * kid(X, found)[0], 'diversity': diversity(found, X),
-               'colours': colour_distance(colours, shares), 'range': colour_range(colours, shares)}
+    numbers = {'KID × 1000': 1000 * kid(X, found)[0],
+               'diversity': diversity(found, X),
+               'colours': colour_distance(colours, shares),
+               'range': colour_range(colours, shares)}
     return {k: round(v, 5) for k, v in numbers.items()}
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #ba96c950
@@ -228,9 +236,11 @@ def watch_of(name:str, # a key of `variants`
             )->Measure: # after each epoch
     "The looks of a training"
     real, net = held_out.subset(design.look), quick_features(device)
-    compute = functools.partial(take_look, family=family_of(name), X=embed_once(net, real),
+    compute = functools.partial(take_look, family=family_of(name),
+                                X=embed_once(net, real),
                                 shares=colour_shares(real))
-    return Measure('KID × 1000', compute, 1, ('guidelines', net.name, real.fingerprint))
+    return Measure('KID × 1000', compute, 1,
+                   ('guidelines', net.name, real.fingerprint))
 
 def job_of(name:str, dataset:str, seed:int, # of `plan_of`
            design:Design, device='cpu', # a torch device
@@ -325,10 +335,13 @@ def outcome_of(name:str, dataset:str, seed:int, # of `plan_of`, trained
     _, held_out = parts(dataset, train.shape[-1], design)
     diverged = (folder/'diverged.txt').exists()
     score = math.nan if diverged else _score_once(job, tensors, held_out, design.score, device)
-    moved = moves(grids(folder, looks), held_out[:design.look].float().std().item() / 255)
+    moved = moves(grids(folder, looks),
+                  held_out[:design.look].float().std().item() / 255)
     steps = [e * (len(train) // recipe.batch) for e in range(1, looks + 1)]
-    return dict(steps=steps, moved=moved + [math.nan] * (looks - 1 - len(moved)), score=score,
-                diverged=diverged, folder=folder, **{k: _along(history, k, looks) for k in looked})
+    return dict(steps=steps, moved=moved + [math.nan] * (looks - 1 - len(moved)),
+                score=score,
+                diverged=diverged, folder=folder,
+                **{k: _along(history, k, looks) for k in looked})
 
 looked = 'KID × 1000', 'diversity', 'colours', 'range', 'loss_D', 'loss_G'
 
@@ -366,7 +379,8 @@ def all_numbers(outcomes:dict # (variant, set, seed) → of `outcome_of`
             numbers[key] = worst([p[key] for p in peers if math.isfinite(p[key])], default=0.)
         plain = [o['score'] for c, o in outcomes.items()
                  if c[:2] == (variants[name].plain, dataset)]
-        numbers['failed'] = has_failed(outcomes[name, dataset, seed], float(np.nanmedian(plain)))
+        numbers['failed'] = has_failed(outcomes[name, dataset, seed],
+                                       float(np.nanmedian(plain)))
     return found
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #90c3b657
@@ -383,18 +397,24 @@ class Question:
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #c3f6d615
 questions = dict(
-    stable=Question('Networks built by the guidelines train stably', 'baseline', 'failed', 33,
+    stable=Question('Networks built by the guidelines train stably',
+                    'baseline', 'failed', 33,
                     False, 'failed, %'),
-    deeper=Question('They allow higher resolution and deeper models', 'deep', 'failed', 33, False,
+    deeper=Question('They allow higher resolution and deeper models',
+                    'deep', 'failed', 33, False,
                     'deep, failed, %'),
-    higher=Question('They allow higher resolution and deeper models', 'large', 'failed', 33, False,
+    higher=Question('They allow higher resolution and deeper models',
+                    'large', 'failed', 33, False,
                     '64 px, failed, %'),
-    pooling=Question('Strided convolutions serve better than pooling', 'pooling', 'end'),
+    pooling=Question('Strided convolutions serve better than pooling',
+                     'pooling', 'end'),
     dense=Question('Dense hidden layers are better left out', 'dense', 'end'))
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #b6935ab3
-in_words = dict(end='final KID', speed='KID along the way', drawdown='largest rise of KID',
-                moved='movement at fixed z', diversity='diversity', colours='distance of colours',
+in_words = dict(end='final KID', speed='KID along the way',
+                drawdown='largest rise of KID',
+                moved='movement at fixed z', diversity='diversity',
+                colours='distance of colours',
                 reach='steps to 90 % of the colours', failed='failed, %')
 
 _pooled = 'Global average pooling is more stable, but slower'
@@ -408,7 +428,8 @@ questions |= dict(
                          "diversity, He's weights and biases"),
     everywhere=Question("Batch norm at G's output and D's input makes samples oscillate",
                         'norm_everywhere', 'moved', what='movement at fixed z'),
-    relu_G=Question('ReLU serves well in G', 'leaky_G', 'end', .91, what='leaky by ReLU'),
+    relu_G=Question('ReLU serves well in G', 'leaky_G', 'end',
+                    .91, what='leaky by ReLU'),
     bounded=Question('A bounded output makes G learn the range of colours sooner', 'linear',
                      'colours', what='distance of colours along the way'))
 
@@ -418,7 +439,8 @@ _beta = 'With β1 at 0.9 training oscillates, with 0.5 it is steadier'
 questions |= dict(
     leaky_32=Question(_leaky, 'relu_D', 'end', what='32 px'),
     leaky_64=Question(_leaky, 'large_relu_D', 'end', what='64 px'),
-    leaky_more=Question(_leaky, 'large_relu_D', 'end', what='64 px by 32 px', less='relu_D'),
+    leaky_more=Question(_leaky, 'large_relu_D', 'end',
+                        what='64 px by 32 px', less='relu_D'),
     maxout=Question('It works better than maxout', 'maxout', 'end'),
     rate=Question("Adam's usual rate of 0.001 is too high", 'rate', 'end'),
     beta=Question(_beta, 'beta', 'moved', what='movement at fixed z'),
@@ -459,7 +481,8 @@ def draw_curves(ax, o:dict, plain:dict, # of `outcome_of`: the variant, its base
     for one, colour, label in ((plain, '0.5', 'baseline'), (o, '#D55E00', 'variant')):
         steps = one['steps'][-len(one[key]):]
         ax.plot(steps, one[key], '.-', ms=4, lw=1.3, color=colour, label=label)
-    ax.set(xlabel='steps', title=key, yscale='log' if key.startswith('KID') else 'linear')
+    ax.set(xlabel='steps', title=key,
+           yscale='log' if key.startswith('KID') else 'linear')
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #e98bd941
 def draw_variant(name:str, # a key of `variants`

@@ -39,13 +39,15 @@ _rooms = dict(dataset='rooms', images=300*K, epochs=5) # one training for four n
 parts = dict(
     smoke=Part('bundle/smoke.py', 55, lanes=3),
     training=Part('15_speed', 150, dict(sections='training', rounds=3), lanes=3),
-    table3=Part('10_mnist', 500, dict(samples=[50*K, 100*K, K*K, 10*K*K]), ('mnist',)),
+    table3=Part('10_mnist', 500, dict(samples=[50*K, 100*K, K*K, 10*K*K]),
+                ('mnist',)),
     table2=Part('05_svhn', 420, dict(trials=64), ('svhn',)),
     table1=Part('04_cifar10', 300, {}, ('cifar10', 'tiny_imagenet'), lanes=2),
     rooms=Part('03_lsun', 500, _rooms | dict(long=40), lanes=2),
     bedrooms=Part('03_lsun', 140, dict(dataset='places_bedroom', epochs=200, long=40),
                   ('places_bedroom',), lanes=2),
-    faces=Part('09_faces', 420, dict(dataset='lfw', images=100*K, epochs=20), ('lfw',), lanes=2))
+    faces=Part('09_faces', 420, dict(dataset='lfw', images=100*K, epochs=20),
+               ('lfw',), lanes=2))
 
 # %% ../../nbs/lib/tools/budget.ipynb #5aa46466
 parts |= {name: Part(notebook, 240, _rooms, lanes=2) for name, notebook in dict(
@@ -173,7 +175,8 @@ class Ledger:
 def begin(self:Ledger, name, command, env, state):
     "Start a part"
     pid = start(command, self.log(name), env)
-    self.parts[name] = dict(status='running', pid=pid, created=created(pid), began=time.time(),
+    self.parts[name] = dict(status='running', pid=pid,
+                            created=created(pid), began=time.time(),
                             spent=self.spent(name), state=state)
     self.save()
 

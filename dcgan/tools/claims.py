@@ -163,10 +163,12 @@ columns = ['section', 'claim', 'paper', 'ours', '95 % interval', 'n', 'p',
            'scale', 'data', 'verdict', 'why']
 files = { # of each notebook
     '01_guidelines': 'guidelines',
-    '02b_dedup': 'dedup dedup_scale', '03_lsun': 'lsun collapse', '04_cifar10': 'table1',
+    '02b_dedup': 'dedup dedup_scale', '03_lsun': 'lsun collapse',
+    '04_cifar10': 'table1',
     '05_svhn': 'table2', '06_walks': 'walks', '07_guided': 'guided',
     '08_forget': 'forget forget_curve', '09_faces': 'arithmetic arithmetic_realism',
-    '10_mnist': 'table3', '11_large_images': 'cppn_claims', '12_turing': 'turing_claims',
+    '10_mnist': 'table3', '11_large_images': 'cppn_claims',
+    '12_turing': 'turing_claims',
     '13_deligan': 'deligan_toy deligan_components deligan_gaussians deligan_less_data '
                   'deligan_digits_scores deligan_natural_scores'}
 made_by = {file: notebook for notebook, names in files.items() for file in names.split()}
@@ -198,9 +200,11 @@ def _open(claim, entry, runs, name, found): # a row with its number
     kept, number = runs[0], found.said or f'{found.value:.2f}'
     verdict, why = ruled_out(entry, kept, found)
     data = data_in_words(kept['datasets'], [name] if name else None)
-    line = _line(claim, claim=_worded(claim, entry), ours=number, n=found.over, scale=kept['scale'],
+    line = _line(claim, claim=_worded(claim, entry), ours=number,
+                 n=found.over, scale=kept['scale'],
                  data=data, verdict=verdict, why=why)
-    line |= dict(file=f'{entry.file}.json', notebook=kept['notebook'], commit=kept['commit'],
+    line |= dict(file=f'{entry.file}.json', notebook=kept['notebook'],
+                 commit=kept['commit'],
                  seeds=[r['seed'] for r in runs])
     if verdict == 'stale':
         return line | dict(n='')

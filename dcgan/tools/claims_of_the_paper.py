@@ -95,7 +95,8 @@ def _at_lsun(kept, name=''): # false positives among three million, in percent o
     value, low, high = (x / 100 * 3e6 * (3e6 / n) / 2750 for x in found[:3])
     return found._replace(value=value, low=low, high=high)
 
-def _recoded(key): return at('results', 'equal codes (the paper)', 'recompressed', key)
+def _recoded(key): return at('results', 'equal codes (the paper)',
+                             'recompressed', key)
 
 _removed_of = percent(_exactly('removed'), _images, 'images')
 _found_of = percent(_recoded('found'), _recoded('n'), 'copies')
@@ -103,7 +104,8 @@ _of_lsun = dict(about='data', needs=('lsun_bedroom',))
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #d4ac9015
 claims += [
-    Claim('§4.1.1', 'Fewer than 1 in 100 removed images are false positives, %', '< 1',
+    Claim('§4.1.1',
+          'Fewer than 1 in 100 removed images are false positives, %', '< 1',
           [Entry('dedup_scale', _at_lsun, 1, False,
                  'scaled to 3 million', about='data')]),
     Claim('§4.1.1',
@@ -141,7 +143,8 @@ _rival = dict(fixed=True, doubt=_fewer_centroids)
 _kmeans = [
     Entry('table1', less(_all(_dcgan), _all('1-layer K-means')),
           what='all labels', **_rival),
-    Entry('table1', mean(_few('DCGAN'), _few('kmeans')), what='400 a class', **_rival)]
+    Entry('table1', mean(_few('DCGAN'), _few('kmeans')),
+          what='400 a class', **_rival)]
 
 claims += [
     Claim('§5.1', 'Accuracy with all labels, %', '82.8',
@@ -278,7 +281,8 @@ claims += [
           [given('forget', less(_lost_at_random, _lost))]),
     Claim('§6.3.1', "This G's images get somewhat worse: KID × 1000 added",
           'quality decreased',
-          [given('forget', row('KID × 1000 added, weight > 0', 'blocks of samples'))]),
+          [given('forget',
+                 row('KID × 1000 added, weight > 0', 'blocks of samples'))]),
     Claim('§6.3.1', 'Doors and mirrors take their place: less with random maps of this G, points',
           'doors, mirrors', [given('forget_curve', _instead)])]
 

@@ -206,7 +206,8 @@ def execute(notebook:str, # such as '05_svhn'
     running.parent.mkdir(parents=True, exist_ok=True)
     ran = papermill.execute_notebook(str(source), str(running),
                                      parameters, kernel_name='python3',
-                                     progress_bar=bar or False, extra_arguments=_quiet)
+                                     progress_bar=bar or False,
+                                     extra_arguments=_quiet)
     nb = slim(ran)
     nb.metadata['dcgan'] = dict(state=began, left=[*results_of(notebook, scale)])
     with atomic_path(kept_notebook(notebook, scale)) as path:

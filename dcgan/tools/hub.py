@@ -90,4 +90,5 @@ def pull(name:str, # user/model
     if hub is not None:
         return load_networks(Path(hub)/name)
     get = needing('hub', 'huggingface_hub').snapshot_download
-    return load_networks(get(name, allow_patterns=['model.safetensors', 'model.json']))
+    return load_networks(get(name,
+                             allow_patterns=['model.safetensors', 'model.json']))

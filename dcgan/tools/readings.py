@@ -42,7 +42,8 @@ def kept_at(file:str, # name of a table or figure, without ending
         named = {}
         for path in (p for folder in folders for p in sorted((folder/part).glob(f'{file}*.json'))):
             kept = read_provenance(path)
-            if path.stem in (file, f"{file}_{kept.get('parameters', {}).get('dataset')}"):
+            if path.stem in (file,
+                             f"{file}_{kept.get('parameters', {}).get('dataset')}"):
                 named.setdefault(path.stem, []).append(kept)
         runs += map(_repetitions, named.values())
     return runs
@@ -134,7 +135,8 @@ def student(x:list, # numbers
     if len(x) < (1 if trained else 2):
         raise LookupError(f'{len(x)} {of}')
     over = '1 training' if trained and len(x) == 1 else f'{len(x):,} {of}'
-    return Found(*t_interval(x, ratio), over, len(x) if trained else 1, len(x) - 1, ratio)
+    return Found(*t_interval(x, ratio), over, len(x) if trained else 1,
+                 len(x) - 1, ratio)
 
 # %% ../../nbs/lib/tools/readings.ipynb #db1bc363
 def row(model:str, # title of the row; {data} is the data set's name
@@ -188,7 +190,8 @@ def percent(part:Callable, whole:Callable, # readings of two counts
         if not n:
             raise LookupError(f'no {of}')
         low, high = wilson(k / n, n)
-        return Found(100 * k / n, 100 * max(low, 0), 100 * min(high, 1), f'{n:,} {of}')
+        return Found(100 * k / n, 100 * max(low, 0),
+                     100 * min(high, 1), f'{n:,} {of}')
     return find
 
 # %% ../../nbs/lib/tools/readings.ipynb #54e788ff
@@ -201,7 +204,8 @@ def across(a:Callable, # reading of a dict: data set → logarithms of ratios, o
             raise LookupError('no pairs')
         *ends, df = random_effects(by_set.values())
         n = sum(map(len, by_set.values()))
-        return Found(*map(math.exp, ends), f'{n} pairs of trainings', n, df, ratio=True)
+        return Found(*map(math.exp, ends), f'{n} pairs of trainings',
+                     n, df, ratio=True)
     return find
 
 # %% ../../nbs/lib/tools/readings.ipynb #9a213cb8
@@ -232,5 +236,6 @@ def printed(claim:str, # the row's claim; `*` stands for anything
     def find(kept, name=''):
         r = [r for r in kept['rows'] if fnmatchcase(r['claim'], claim)][0]
         low, high = _numbers_in(r['95 % interval']) or [math.nan] * 2
-        return Found(_numbers_in(r['measured'])[0], low, high, f"{r['n']} {of}", ratio=ratio)
+        return Found(_numbers_in(r['measured'])[0], low, high,
+                     f"{r['n']} {of}", ratio=ratio)
     return find

@@ -494,7 +494,8 @@ def memory_row(family:str, # as of `Recipe`
     "What a training in a process of its own holds, as a row of a table"
     m = in_process(partial(training_memory, family, width, batch, steps, device))
     parameters = sum(map(n_parameters, build(family, width)))
-    return {'family': family, 'width': width, 'batch': batch, 'minibatches': 4 * steps,
+    return {'family': family, 'width': width, 'batch': batch,
+            'minibatches': 4 * steps,
             'parameters, M': parameters / 1e6, 'libraries, GB': m['libraries'] / 1e9,
             'peak, GB': (m['cuda'] or m['peak']) / 1e9,
             'growth, %': 100 * (m['later'] / m['after'] - 1) if steps > 1 else None}

@@ -348,7 +348,8 @@ def score_cli(source:str, # a folder of images, a pretrained name, a run's folde
               device:str='auto'): # auto, cpu or cuda
     "Print FID, KID, precision, recall, repetition and memorisation of generated images"
     def act():
-        found = score(source, real, train, n, device, seed=seed, truncation=truncation)
+        found = score(source, real, train, n, device, seed=seed,
+                      truncation=truncation)
         print(markdown_table(score_rows(found)))
         if out:
             with atomic_path(out) as path:

@@ -27,10 +27,12 @@ strokes = { # digit: its styles
         '2,0 1,8 1,8 7,8 11,13 8,19 0,19 / 2,0 11,0'],
     6: ['10,0 4,4 0,13 2,19 7,20 11,16 9,11 5,10 0,14',
         '11,2 7,0 2,3 0,11 2,18 6,20 11,18 11,12 6,9 1,12'],
-    7: ['0,0 12,0 12,0 5,20', '0,3 0,0 0,0 12,0 12,0 7,9 5,20', '0,0 12,0 12,0 5,20 / 4,10 11,10'],
+    7: ['0,0 12,0 12,0 5,20', '0,3 0,0 0,0 12,0 12,0 7,9 5,20',
+        '0,0 12,0 12,0 5,20 / 4,10 11,10'],
     8: ['6,9 2,7 2,2 6,0 10,2 10,7 6,9 1,12 1,18 6,20 11,18 11,12 6,9',
         '10,2 6,0 2,2 3,7 9,12 11,17 6,20 1,17 3,12 9,7 10,2'],
-    9: ['11,5 8,10 3,10 0,5 3,0 8,0 11,5 10,13 6,20', '11,4 7,9 2,9 1,3 6,0 11,2 11,2 10,20',
+    9: ['11,5 8,10 3,10 0,5 3,0 8,0 11,5 10,13 6,20',
+        '11,4 7,9 2,9 1,3 6,0 11,2 11,2 10,20',
         '1,18 5,20 10,17 12,9 10,2 6,0 1,2 1,8 6,11 11,8'],
 }
 
@@ -41,7 +43,8 @@ def spline(path:str, # such as '0,0 12,0 5,20'
     "A Catmull-Rom curve through the points of a path, closed if it ends where it begins"
     p = np.array([q.split(',') for q in path.split()], dtype=float)
     closed = (p[0] == p[-1]).all()
-    p = np.concatenate([p[-2:-1] if closed else p[:1], p, p[1:2] if closed else p[-1:]])
+    p = np.concatenate([p[-2:-1] if closed else p[:1], p,
+                        p[1:2] if closed else p[-1:]])
     t = np.arange(n)[:, None] / n
     weights = -t + 2*t**2 - t**3, 2 - 5*t**2 + 3*t**3, t + 4*t**2 - 3*t**3, t**3 - t**2
     basis = np.hstack(weights) / 2
@@ -101,7 +104,8 @@ def sample_pose(n:int, # number of images
                )->dict: # these factors, and the waves of the bend
     "Random factors of handwriting"
     return {k: between(g, low, high, n) for k, (low, high) in ranges.items()} | dict(
-        wave=torch.randn(n, 2, 2, generator=g) * 4, phase=between(g, 0, math.tau, n, 2))
+        wave=torch.randn(n, 2, 2, generator=g) * 4,
+        phase=between(g, 0, math.tau, n, 2))
 
 # %% ../../nbs/lib/worlds/digits.ipynb #a1159209
 def handwrite(points:torch.Tensor, # N×P×2×2, in digits' heights, centre at 0
@@ -119,7 +123,8 @@ def handwrite(points:torch.Tensor, # N×P×2×2, in digits' heights, centre at 0
 def _sample_digits(n, g):
     label = torch.randint(10, (n,), generator=g)
     return dict(label=label, style=pick_glyph(label, g)) | sample_pose(
-        n, g, slant=(-.15, .6), rotation=(-.15, .15), width=(.7, 1.5), scale=(.62, .72),
+        n, g, slant=(-.15, .6), rotation=(-.15, .15), width=(.7, 1.5),
+        scale=(.62, .72),
         wobble=(.02, .1), thickness=(.06, .14), x=(-.03, .03), y=(-.03, .03))
 
 def _render_digits(f, size, g):
@@ -134,10 +139,12 @@ def _sample_number(n, g):
     digits = torch.randint(10, (n, 3), generator=g)
     shown = chance(g, .65, n, 3) | torch.tensor([False, True, False])
     f = sample_pose(n, g, slant=(-.08, .2), rotation=(-.12, .12), width=(.6, 1.1),
-                    scale=(.65, .95), wobble=(0, .03), thickness=(.1, .22), x=(-.05, .05),
+                    scale=(.65, .95), wobble=(0, .03),
+                    thickness=(.1, .22), x=(-.05, .05),
                     y=(-.05, .05))
     f['thickness'] *= f['scale'] * f['width']
-    return f | dict(label=digits[:, 1], digits=digits, shown=shown, style=pick_glyph(digits, g),
+    return f | dict(label=digits[:, 1], digits=digits, shown=shown,
+                    style=pick_glyph(digits, g),
                     advance=between(g, .68, .95, n))
 
 # %% ../../nbs/lib/worlds/digits.ipynb #a80f6dd6
@@ -188,7 +195,8 @@ def _wall(f, size): # N×size×size: share beyond the edge of the plate, and bri
 # %% ../../nbs/lib/worlds/digits.ipynb #3ef0396e
 def _sample_street(n, g):
     return _sample_number(n, g) | _sample_colours(n, g) | _sample_wall(n, g) | dict(
-        blur=.006 + .03 * torch.rand(n, generator=g)**1.5, noise=between(g, 0, .015, n))
+        blur=.006 + .03 * torch.rand(n, generator=g)**1.5,
+        noise=between(g, 0, .015, n))
 
 def _render_street(f, size, g):
     paint, (beyond, light) = _number(f, size), _wall(f, size)
@@ -197,4 +205,5 @@ def _render_street(f, size, g):
     photo = (f['palette'].transpose(1, 2) @ shares.flatten(2)).unflatten(2, (size, size))
     return photo + f['noise'][:, None, None, None] * block_noise(g, *photo.shape).to(photo.device)
 
-worlds['street_digits'] = World(_sample_street, _render_street, 32, 3, tuple('0123456789'))
+worlds['street_digits'] = World(_sample_street, _render_street,
+                                32, 3, tuple('0123456789'))

@@ -20,7 +20,8 @@ def _sample_person(n, g):
         smile=smile, glasses=chance(g, 0.3, n), long_hair=long,
         beard=chance(g, 0.25, n),
         yaw=between(g, -1, 1, n))
-    f['mouth'] = torch.where(smile, between(g, .09, .16, n), between(g, -.03, .025, n))
+    f['mouth'] = torch.where(smile, between(g, .09, .16, n),
+                             between(g, -.03, .025, n))
     f['teeth'] = smile * chance(g, .65, n) * between(g, .03, .06, n)
     return f | dict(
         x=between(g, 0.47, 0.53, n), y=between(g, 0.46, 0.5, n),
@@ -50,13 +51,16 @@ def _sample_style(n, g):
 # %% ../../nbs/lib/worlds/faces.ipynb #56b140af
 skins = torch.tensor(
     [
-        [0.87, 0.69, 0.61], [0.81, 0.61, 0.50], [0.71, 0.51, 0.40], [0.53, 0.36, 0.27],
+        [0.87, 0.69, 0.61], [0.81, 0.61, 0.50], [0.71, 0.51, 0.40],
+        [0.53, 0.36, 0.27],
         [0.38, 0.25, 0.19]]
 )
 hairs = torch.tensor(
     [
-        [0.07, 0.06, 0.06], [0.13, 0.09, 0.07], [0.22, 0.14, 0.09], [0.10, 0.08, 0.07],
-        [0.34, 0.21, 0.12], [0.64, 0.50, 0.33], [0.38, 0.19, 0.11], [0.46, 0.45, 0.44]]
+        [0.07, 0.06, 0.06], [0.13, 0.09, 0.07], [0.22, 0.14, 0.09],
+        [0.10, 0.08, 0.07],
+        [0.34, 0.21, 0.12], [0.64, 0.50, 0.33], [0.38, 0.19, 0.11],
+        [0.46, 0.45, 0.44]]
 )
 
 

@@ -40,9 +40,11 @@ def _drop(t, touch=1.1): return 1 / (touch - t.abs()).clamp_min(0).cos()
 # %% ../../nbs/lib/worlds/objects.ipynb #70d83ef2
 _disc = torch.ones(n_angles)
 shapes = dict(
-    disc=_disc, ring=_disc, square=star(angles + math.pi / 4, 4, math.cos(math.pi / 4)),
+    disc=_disc, ring=_disc,
+    square=star(angles + math.pi / 4, 4, math.cos(math.pi / 4)),
     triangle=star(angles, 3, 0.5), star=star(angles, 5, 0.42),
-    cross=_bar(angles).maximum(_bar(angles + math.pi / 2)), crescent=_disc, heart=_heart(angles),
+    cross=_bar(angles).maximum(_bar(angles + math.pi / 2)),
+    crescent=_disc, heart=_heart(angles),
     drop=_drop(angles), flower=1 + 0.28 * (6 * angles).cos())
 outlines = torch.stack([r / r.square().mean().sqrt() for r in shapes.values()])
 holes = torch.tensor(
@@ -107,14 +109,16 @@ def _silhouette(f, size):
 # %% ../../nbs/lib/worlds/objects.ipynb #88cc2b54
 textures = dict(
     plain=(0, 0, 0, 0, 0, -4), stripes=(1, 0, 0, 0, 0, 0), dots=(1, 1, 0, 0, 0, -.7),
-    checks=(0, 0, 1.5, 0, 0, 0), clouds=(0, 0, 0, 1, 0, 0), gradient=(0, 0, 0, 0, .5, 0))
+    checks=(0, 0, 1.5, 0, 0, 0), clouds=(0, 0, 0, 1, 0, 0),
+    gradient=(0, 0, 0, 0, .5, 0))
 recipes = torch.tensor(list(textures.values()))
 
 # %% ../../nbs/lib/worlds/objects.ipynb #35e88b29
 def _sample_texture(n, g):
     turn, length = between(g, 0, math.pi, n, 2), between(g, .1, .28, n, 2)
     return dict(
-        texture=torch.randint(len(textures), (n, 2), generator=g), crisp=between(g, 1.5, 8, n, 2),
+        texture=torch.randint(len(textures), (n, 2), generator=g),
+        crisp=between(g, 1.5, 8, n, 2),
         wave=torch.stack([turn.cos(), turn.sin()], -1) * (math.tau / length)[..., None],
         phase=between(g, 0, math.tau, n, 2, 2))
 
@@ -172,7 +176,8 @@ def _sample_colours(n, g):
     away = torch.cdist(paints, scenery).amin(2).topk(2).indices
     props = scenery[:, 2:].repeat(1, 2, 1) + torch.randn(n, 4, 3, generator=g) * torch.tensor(
         [0.15, 0.06, 0.12])
-    return dict(place=place, scenery=scenery.clamp(0, 1), props_paint=props.clamp(0, 1),
+    return dict(place=place, scenery=scenery.clamp(0, 1),
+                props_paint=props.clamp(0, 1),
                 paints=paints.gather(1, away[..., None].expand(n, 2, 3)))
 
 # %% ../../nbs/lib/worlds/objects.ipynb #897ce261
@@ -203,9 +208,12 @@ def _props(f, size):
 def _sample_ground(n, g):
     return dict(
         horizon=between(g, 0.2, 0.8, n).where(chance(g, 0.65, n), -9.0),
-        tilt=torch.randn(n, generator=g) * 0.1, hills=0.12 * torch.rand(n, generator=g) ** 2,
-        growth=between(g, -0.2, 1.6, n), growth_edge=0.04 * 10 ** torch.rand(n, generator=g),
-        roughness=between(g, 0.9, 1.8, n, 2), relief=0.04 + 0.2 * torch.rand(n, generator=g) ** 1.5)
+        tilt=torch.randn(n, generator=g) * 0.1,
+        hills=0.12 * torch.rand(n, generator=g) ** 2,
+        growth=between(g, -0.2, 1.6, n),
+        growth_edge=0.04 * 10 ** torch.rand(n, generator=g),
+        roughness=between(g, 0.9, 1.8, n, 2),
+        relief=0.04 + 0.2 * torch.rand(n, generator=g) ** 1.5)
 
 # %% ../../nbs/lib/worlds/objects.ipynb #f5d95e43
 def _background(f, noise, pattern, size):
@@ -237,7 +245,8 @@ def _shadow(mask, f):
 def _sample_light(n, g):
     side = between(g, -1, 1, n)
     return dict(
-        light=torch.stack([side, -between(g, 0.2, 1, n)], 1), shading=between(g, 0.05, 0.4, n),
+        light=torch.stack([side, -between(g, 0.2, 1, n)], 1),
+        shading=between(g, 0.05, 0.4, n),
         round=between(g, 0, 0.6, n), shadow=between(g, 0.1, 0.6, n),
         shadow_shift=between(g, 0.02, 0.08, n, 1) * torch.stack([-side, torch.ones(n)], 1),
         shadow_blur=between(g, 0.02, 0.06, n), exposure=between(g, 0.8, 1.15, n))
@@ -249,7 +258,8 @@ def _lit(f, dome, size):
 
 # %% ../../nbs/lib/worlds/objects.ipynb #1ed23224
 def _sample_objects(n, g):
-    camera = dict(blur=.005 + .012 * torch.rand(n, generator=g)**2, grain=between(g, 0, .02, n))
+    camera = dict(blur=.005 + .012 * torch.rand(n, generator=g)**2,
+                  grain=between(g, 0, .02, n))
     samplers = (
         _sample_pose, _sample_texture, _sample_colours, _sample_props, _sample_ground,
         _sample_light)

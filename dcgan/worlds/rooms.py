@@ -396,7 +396,8 @@ def _bounds(f): # N×7×4, as `parts`
     bed, head = corners(f['eye'], f['bed_box']), corners(f['eye'], f['head_box'])
     bed = torch.cat([bed[:, :2].minimum(head[:, :2]), bed[:, 2:].maximum(head[:, 2:])], 1)
     r = 1.3 * f['lamp_size']
-    ends = [f['lamp_y'] - f['lamp_size'], f['lamp_y'] + f['lamp_size'], f['lamp_foot']]
+    ends = [f['lamp_y'] - f['lamp_size'], f['lamp_y'] + f['lamp_size'],
+            f['lamp_foot']]
     y = torch.stack(ends, 1)
     lamp = torch.stack([f['lamp_x'] - r, y.amin(1), f['lamp_x'] + r, y.amax(1)], 1).clamp(0, 1)
     rug = corners(f['eye'], f['rug_box'])
@@ -519,7 +520,8 @@ def _paint_views(canvas, f, look, pane, a, b): # what is seen in the panes, from
     canvas.paint(_colours(f, ('horizon', 'horizon', 'door', 'rug')), down)
     wave = look(f['wave'])
     hills = (_away(wave) * canvas.t + look(f['phase'])).sin() + .5 * (wave * 2.7 * canvas.t).sin()
-    waves = torch.where(look(f['built'].float()) > 0, (2 * hills).round() / 1.5, hills)
+    waves = torch.where(look(f['built'].float()) > 0,
+                        (2 * hills).round() / 1.5, hills)
     line = a + (b - a) * (look(f['sill']) + look(f['skyline']) * waves)
     below = ((t - line[:, None]) / canvas.soft[:, None, None] + .5).clamp_(0, 1)
     canvas.paint(_colours(f, ('land', 'land', 'door', 'blanket')), below.mul_(pane))
@@ -560,7 +562,8 @@ def _paint_lamp(canvas, f):
     canvas.paint(f['wood'] * f['faces'][:, 1:2], legs)
     pole = canvas.span(x - .006, x + .006)[:, 0] * on
     canvas.paint(f['rim'],
-                 canvas.cover(level(foot.minimum(y)), level(foot.maximum(y)), pole, 1))
+                 canvas.cover(level(foot.minimum(y)),
+                              level(foot.maximum(y)), pole, 1))
     wide = r * (1.3 - .65 * _each(f['lamp_slope']) * (1 - ((t - y) / r).clamp(-1, 1)))
     warm = torch.tensor([1.3, 1.2, 1.], device=t.device)
     shade = f['shade'] * torch.where(lit, warm, f['faces'][:, 1:2])
@@ -596,7 +599,8 @@ def _paint_bed(canvas, f):
     canvas.box(eye, box, f['wood'], on, light, f['sheet'])
     _paint_pillows(canvas, f, on)
     canvas.box(eye, f['fold_box'], f['sheet'], on * f['folded'], light)
-    canvas.box(eye, f['blanket_box'], f['blanket'], on, light, None, _quilt(canvas, f))
+    canvas.box(eye, f['blanket_box'], f['blanket'], on, light,
+               None, _quilt(canvas, f))
 
 # %% ../../nbs/lib/worlds/rooms.ipynb #460084d6
 def _paint_pillows(canvas, f, on):

@@ -97,17 +97,20 @@ def _fill(images, factors, at, drawn, its): # with what was drawn, its first ima
 
 # %% ../../nbs/lib/worlds/world.ipynb #44fa8aff
 def _pool(threads):
-    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads,
+                              initargs=(1,))
 
 def _draw(name, n, seed, start, size, device): # as of `draw`
-    blocks = range(start // block_images, max(start, start + n - 1) // block_images + 1)
+    blocks = range(start // block_images,
+                   max(start, start + n - 1) // block_images + 1)
     step = 1 if device.type == 'cpu' else max(1, 2**23 // (block_images * size**2))
     groups = [blocks[i:i + step] for i in range(0, len(blocks), step)]
     with _plain_arithmetic() as threads, _pool(threads) as pool:
         result = _empty(name, n, size)
         def fill(group, each=map):
             sampled = [*each(partial(_sample, name, seed), group)]
-            _fill(*result, group[0] * block_images - start, *_render(name, sampled, size, device))
+            _fill(*result, group[0] * block_images - start,
+                  *_render(name, sampled, size, device))
         if device.type == 'cpu':
             list(pool.map(fill, groups))
         else:
