@@ -285,10 +285,11 @@ def fresh_trainer(family:str, # as of `Recipe`
                   steps:int=1, # minibatches of noise that make up an epoch
                   device:str='cpu', # cpu or cuda
                   seed:int=0, # of weights and images
+                  schedule:str='both', # a key of `schedules`
                   **kw, # of `Trainer`
                  )->Trainer:
     "A trainer on images of noise that updates both networks on each minibatch"
-    recipe = Recipe(family, width, batch=batch, schedule='both', seed=seed)
+    recipe = Recipe(family, width, batch=batch, schedule=schedule, seed=seed)
     folder = Path(tempfile.gettempdir())/'unused' # nothing is written
     return Trainer(recipe, noise(family, steps * batch, seed), folder, device, **kw)
 
@@ -306,14 +307,16 @@ def contestants(family:str, # a key of `families`
                 workers:int=2, # processes that read for the plain loop
                 seed:int=0, # of weights and images
                )->dict: # name → system
-    "The plain loop, the same with AMP where the device has bf16, and `Trainer`"
-    t = fresh_trainer(family, width, batch, steps, device.type, seed)
+    "The plain loop, the same with AMP where the device has bf16, and `Trainer` with two schedules"
+    t, shared = (fresh_trainer(family, width, batch, steps, device.type, seed, schedule)
+                 for schedule in ('both', 'shared'))
     loader = picture_loader(t.data, family, batch, workers)
     plain = partial(PlainLoop, family, width, loader, seed=seed, device=device)
     systems = {'plain': plain().turn}
     if t.dtype == torch.bfloat16:
         systems['plain, AMP'] = plain(amp=True).turn
-    return systems | {'Trainer': partial(trainer_turn, t)}
+    return systems | {'Trainer': partial(trainer_turn, t),
+                      'Trainer, shared': partial(trainer_turn, shared)}
 
 # %% ../../nbs/lib/tools/speed.ipynb #cb91c0e2
 def training_row(key:tuple, # family and width
@@ -330,10 +333,11 @@ def training_row(key:tuple, # family and width
     return {'family': family, 'width': width, 'plain, images/s': rate['plain'],
             'Trainer, images/s': rate['Trainer'], '× plain': gain,
             'from': low, 'to': high,
-            '× plain with AMP': amp, '% of matrix rate': of_limit}
+            '× plain with AMP': amp, 'shared, × both': ratio(t['Trainer'], t['Trainer, shared'])[0],
+            '% of matrix rate': of_limit}
 
 # %% ../../nbs/lib/tools/speed.ipynb #386550a0
-_colours = {'plain': '0.75', 'plain, AMP': '0.5', 'Trainer': 'C0'}
+_colours = {'plain': '0.75', 'plain, AMP': '0.5', 'Trainer': 'C0', 'Trainer, shared': 'C1'}
 
 def figure_rates(times:dict # (family, width) → name → seconds
                 ): # a figure
@@ -343,13 +347,13 @@ def figure_rates(times:dict # (family, width) → name → seconds
     for i, name in enumerate(names):
         gains = np.array([ratio(t['plain'], t[name]) for t in times.values()])
         middle, low, high = gains.T
-        ax.bar(np.arange(len(times)) + .27 * (i - 1), middle, .25, label=name,
+        ax.bar(np.arange(len(times)) + .2 * (i - 1.5), middle, .19, label=name,
                color=_colours[name], yerr=[middle - low, high - middle],
                error_kw=dict(lw=.8))
     ax.set_xticks(range(len(times)),
                   [f'{f}\nwidth {w:g}' for f, w in times], fontsize=8)
     ax.set_ylabel('images/s, plain loop = 1')
-    ax.legend(ncols=3, loc='upper left')
+    ax.legend(ncols=4, loc='upper left')
     return fig
 
 # %% ../../nbs/lib/tools/speed.ipynb #a8847e93
@@ -430,9 +434,9 @@ def figure_profile(shares:dict, # name → of `top_operators`
     fig, ax = plt.subplots(figsize=(8, 3.8))
     for i, (name, share) in enumerate(shares.items()):
         ms = 1000 * float(np.median(times[name]))
-        ax.barh(np.arange(len(biggest)) + .27 * (i - 1),
+        ax.barh(np.arange(len(biggest)) + .2 * (i - 1.5),
                 [ms * share.get(k, 0) for k in biggest],
-                .25, color=_colours[name], label=f'{name}, {ms:,.0f} ms')
+                .19, color=_colours[name], label=f'{name}, {ms:,.0f} ms')
     ax.set_yticks(range(len(biggest)), map(short_name, biggest), fontsize=8)
     ax.set_xlabel('ms a minibatch')
     ax.invert_yaxis()
