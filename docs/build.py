@@ -525,6 +525,11 @@ def assets():
     write_all(figures / 'weights', models)
 
 
+def page_of(path): # of the site, of a text without its ending: docs/failing → failing
+    folder, name = path.split('/')
+    return folder if name == 'README' else name
+
+
 def build():
     "Lay out the pages in _proc, and make _docs of them"
     os.chdir(root)
@@ -544,12 +549,13 @@ def build():
     if list(models.glob('*.onnx')):
         text = library.linked((root / 'docs/explorer.md').read_text(), {})
         write('explorer.md', text.replace('{generators}', buttons(models)))
-    for name in ('failing', 'asked', 'cluster'):
-        text = illustrated((root / f'docs/{name}.md').read_text())
-        write(f'{name}.md', library.linked(text, {}))
+    for path in ('docs/failing', 'docs/asked', 'docs/cluster', 'bundle/README'):
+        text = illustrated((root / f'{path}.md').read_text())
+        write(f'{page_of(path)}.md', library.linked(text, {}))
     write('gan2d.md', gan2d(names))
     running = '\n'.join(f'## {s}\n{parts[s]}' for s in plan['running'] if s in parts)
     running = running.replace('](docs/', '](') # README's links start at the root, the site's here
+    running = running.replace('](bundle/README.md', '](bundle.md')
     write('running.md', f'# Running it\n{library.linked(running, {})}')
     write('house.md', house(library, plan['house']))
     write('library.md', shelf(library))
