@@ -134,8 +134,8 @@ function link() {
   return `#${new URLSearchParams(all.map(([k, v]) => [k, typeof v === 'number' ? Number(v.toFixed(4)) : v]))}`
 }
 
-async function restore() {
-  const link = new URLSearchParams(location.hash.slice(1)), name = link.get('g')
+async function restore(hash) {
+  const link = new URLSearchParams(hash.slice(1)), name = link.get('g')
   onWish = link.get('on')
   if (all('.tabs button').some(b => b.dataset.name === name)) await choose(name, link)
 }
@@ -293,8 +293,10 @@ function sayClass() {
 async function showSum(equation, nth = 4, seed = 0) { // a − b + c, and eight around it; each of the nine can be chosen
   pause()
   const { generator } = state, { names, terms } = generator.sums[equation], [a, b, c] = terms, sum = plus(a, [-1, b], [1, c])
+  for (const b of all('.nine button')) b.disabled = true // the old ones, until the new ones are drawn
   const noise = drawn(9, generator.length, 1000 + seed), nine = noise.map((v, i) => i === 4 ? sum : plus(sum, [0.25, v]))
   const images = await draw(generator, [...terms, ...nine])
+  if (generator !== state.generator) return
   const pictured = (i, label) => {
     const canvas = make('canvas')
     put(canvas, generator, images[i])
@@ -330,8 +332,8 @@ function start() {
   $('.share').onclick = copyLink
   $('.find').onchange = () => { state.near = $('.find').checked; showNearest().catch(fail); toAddress() }
   file.onchange = $('.latent').onchange = () => { if (file.files[0]) choose(file.files[0].name, undefined, file.files[0]) }
-  window.addEventListener('hashchange', restore)
-  restore()
+  window.addEventListener('hashchange', e => restore(new URL(e.newURL).hash)) // `location` may hold our own newer address
+  restore(location.hash)
 }
 
 if (root) start()
