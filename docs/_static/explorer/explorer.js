@@ -87,6 +87,7 @@ async function choose(name, link = new URLSearchParams(), file = null) { // a ge
     say(`Drawn in this browser by ${generator.device === 'webgpu' ? 'WebGPU' : 'WebAssembly'}.${agrees(generator)}`)
     await Promise.all([paint(), fillPlane()])
     root.dataset.state = 'ready'
+    toAddress()
   } catch (e) { if (state.wish === name) fail(e) }
 }
 
@@ -118,10 +119,10 @@ function fromLink(link, { points, directions, sums, classes }) { // → a part o
 }
 
 let writing
-function toAddress() { // once it has been quiet for a moment
+function toAddress() { // once it has been quiet for a moment; while a generator loads, the address keeps what was asked for
   clearTimeout(writing)
   writing = setTimeout(() => {
-    if (!state.playing) window.history.replaceState(null, '', link())
+    if (!state.playing && root.dataset.state === 'ready') window.history.replaceState(null, '', link())
   }, 150)
 }
 
