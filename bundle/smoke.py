@@ -191,7 +191,7 @@ def stream():
     h = torch.randn(6, by_device(67_600, 500), device=device)
     ways = dict(operators=(cppn.residual_stream, cppn.residual_back))
     fused = one_kernel.stream_forward, one_kernel.stream_backward
-    if cppn._ways(device, 6) == fused:
+    if cppn.ways_of(device, 6) == fused:
         ways['one kernel'] = fused
     elif gpu:
         raise RuntimeError('no kernel: the warning says why')

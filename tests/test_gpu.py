@@ -308,11 +308,11 @@ def test_the_stream_compiles_for_a_gpu_without_one(capability):
 def test_a_gpu_that_cannot_run_the_kernels_takes_operators(monkeypatch):
     from dcgan.beyond import cppn, one_kernel
     with pytest.warns(UserWarning, match="takes torch's operators"):
-        plain = cppn._ways.__wrapped__(torch.device('cuda'), 6)  # there is none
+        plain = cppn.ways_of.__wrapped__(torch.device('cuda'), 6)  # there is none
     assert plain == (cppn.residual_stream, cppn.residual_back)
     monkeypatch.setattr(one_kernel, 'works', lambda plain, device: True)
-    assert cppn._ways.__wrapped__(torch.device('cuda'), 6)[1] is one_kernel.stream_backward
-    assert cppn._ways.__wrapped__(torch.device('cuda'), 32) == plain
+    assert cppn.ways_of.__wrapped__(torch.device('cuda'), 6)[1] is one_kernel.stream_backward
+    assert cppn.ways_of.__wrapped__(torch.device('cuda'), 32) == plain
 
 
 # Sets that do not fit

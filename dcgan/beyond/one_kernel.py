@@ -64,6 +64,7 @@ def _layer_back(d, x, W, GW, GB, k, own, units, U: tl.constexpr): # the gradient
     w = tl.load(W + k * units * units + at, here, 0.)
     return tl.sum(w[:, :, None] * d[:, None], 0)
 
+# %% ../../nbs/lib/beyond/one_kernel.ipynb #c8f1f960
 @_jit
 def _backward(G, S, W, B, GH, GW, GB, P, units, blocks,
               LAYERS: tl.constexpr, U: tl.constexpr, TILE: tl.constexpr):

@@ -29,6 +29,7 @@ def origin()->str: # '' where there is none
     except OSError: # git is not installed
         return ''
 
+# %% ../../nbs/lib/tools/oneclick.ipynb #1ecdd90f
 def repository()->tuple: # such as ('dcgan/dcgan', 'main')
     "Owner and name, and the branch: of `origin` if that is on GitHub, else of settings.ini"
     parser = ConfigParser(delimiters=['='])
@@ -36,6 +37,7 @@ def repository()->tuple: # such as ('dcgan/dcgan', 'main')
     cfg = parser['DEFAULT']
     return on_github(origin()) or on_github(cfg['git_url']), cfg['branch']
 
+# %% ../../nbs/lib/tools/oneclick.ipynb #adead125
 def links(name:str # such as '05_svhn'
          )->str: # a line of markdown
     "Where a paper notebook opens in one click"

@@ -311,6 +311,7 @@ def generate_cli(source:str, # a pretrained name, a run's folder or a checkpoint
 # %% ../../nbs/lib/tools/use.ipynb #5addf396
 film_writers = {'.gif': write_gif, '.mp4': write_mp4}
 
+# %% ../../nbs/lib/tools/use.ipynb #06908224
 @call_parse
 def walk_cli(source:str, # a pretrained name, a run's folder or a checkpoint
              out:str='walk.gif', # a .gif or .mp4
