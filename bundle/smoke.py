@@ -14,8 +14,9 @@ import traceback
 import warnings
 from pathlib import Path
 
-os.environ['TQDM_DISABLE'] = '1'
-warnings.simplefilter('ignore')
+if __name__ == '__main__':
+    os.environ['TQDM_DISABLE'] = '1'  # tqdm reads it when it is imported
+    warnings.simplefilter('ignore')
 
 import torch
 
@@ -97,7 +98,7 @@ jobs = dict(
     deligan28=dict(latent='mixture50', batch=50),
     turing32=dict(objective='t_sgan', schedule='double'),
     points=dict(precision='fp32', batch=100),
-    cppn26=dict(objective='eleven', precision='fp32', clip=5., stop=.98, schedule='contest',
+    cppn26=dict(objective='eleven', precision='fp32', clip=5., schedule='contest',
                 batch=100),
     cppn26_paced=dict(objective='eleven_noise', precision='fp32', clip=5., schedule='uneven',
                       batch=100))

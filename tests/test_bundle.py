@@ -28,6 +28,7 @@ sys.path.insert(0, str(root/'bundle'))
 import install
 import pack
 import results
+import smoke
 import weights
 
 
@@ -64,6 +65,12 @@ def test_wheels_are_those_of_this_environment_less_what_the_target_has():
     assert 'sympy' not in found  # torch's
     with pytest.raises(SystemExit, match='nothing-of-the-kind is not installed here: make setup'):
         pack.resolve(['nothing_of_the.kind>=1'], '3.12', set())
+
+
+@pytest.mark.parametrize('family', smoke.jobs)
+def test_every_training_of_the_smoke_can_be_made(family):
+    own = smoke.jobs[family] | dict(batch=4)
+    assert smoke.advance(smoke.trainer(family, steps=2, **own), 1).step == 1
 
 
 def test_proofs_come_last_and_alone():

@@ -214,7 +214,8 @@ results = {
         'deligan_digits_scores.csv',
         'deligan_natural_scores.csv',
     ],
-    '15_speed': ['speed_sizes.png'],
+    '15_speed': ['speed_training.png', 'speed.csv'],
+    '15a_growth': ['speed_memory.csv', 'speed_sizes.png'],
     '00_one_sitting': [
         'one_sitting_samples.png',
         'one_sitting_losses.png',
@@ -257,6 +258,7 @@ def test_notebook_leaves_its_results_with_provenance(papermill, notebook):
         ('13_deligan', dict(trials=1), 'trials is 1'),
         ('14_claims', dict(scale='big'), "unknown scale 'big'"),
         ('15_speed', dict(rounds=0), 'rounds is 0'),
+        ('15a_growth', dict(rounds=0), 'rounds is 0'),
         ('00_one_sitting', dict(maps=0), 'maps is 0'),
     ],
 )

@@ -38,7 +38,7 @@ _rooms = dict(dataset='rooms', images=300*K, epochs=5) # one training for four n
 
 parts = dict(
     smoke=Part('bundle/smoke.py', 55, lanes=3),
-    training=Part('15_speed', 150, dict(sections='training', rounds=3), lanes=3),
+    training=Part('15_speed', 150, dict(rounds=3), lanes=3),
     table3=Part('10_mnist', 500, dict(samples=[50*K, 100*K, K*K, 10*K*K]),
                 ('mnist',)),
     table2=Part('05_svhn', 420, dict(trials=64), ('svhn',)),
@@ -57,7 +57,7 @@ parts |= dict(
     turing=Part('12_turing', 2300, {}, ('cifar10', 'lfw'), lanes=2),
     large=Part('11_large_images', 1200, {}, ('mnist',)),
     deligan=Part('13_deligan', 1700, {}, ('mnist', 'cifar10'), lanes=2),
-    speed=Part('15_speed', 800, lanes=3))
+    growth=Part('15a_growth', 650, lanes=3))
 parts |= {f'proof_{name}': Part(notebook, 30, dict(scale='smoke'), lanes=3)
           for name, notebook in dict(explorer='10a_explorer', turing='12_turing',
                                      large='11_large_images', deligan='13_deligan',
