@@ -425,12 +425,12 @@ _state = 'the features that chose its networks miss what people see'
 # %% ../../nbs/lib/base/core.ipynb #baac4609
 protocols = { # notebook → number of its protocol, and why results of an earlier number are stale
     'metrics': (2, _features),
-    '03_lsun': (2, _features),
+    '03_lsun': (3, f'{_features}, and checkerboards counted double'),
     '04_cifar10': (2, "its networks were not chosen for what they are used for"),
     '05_svhn': (2, 'the supervised control had another budget'),
     '06_walks': (2, _state),
     '07_guided': (2, _state),
-    '08_forget': (2, 'too few maps to choose from, without controls'),
+    '08_forget': (3, 'too few maps to choose from, and two rules for what is gone'),
     '09_faces': (2, _state),
     '10_mnist': (2, 'the rate fell by other steps than in the release'),
     '10a_explorer': (2, _state),

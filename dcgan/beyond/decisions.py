@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ..measure.intervals import claim_row, mean_interval, t_interval
+from ..measure.intervals import claim_row, mean_interval, random_effects, t_interval
 
 # %% ../../nbs/lib/beyond/decisions.ipynb #1d3abde6
 def by_name(each:list # of dicts with the same keys
@@ -42,10 +42,10 @@ def difference_row(claim:str, # in words
                      n=len(differences), digits=digits)
 
 # %% ../../nbs/lib/beyond/decisions.ipynb #4e1f4d42
-def ratio(values, # logarithms, one a pair
+def ratio(*groups # of logarithms, one a pair; a group for each data set
          )->tuple: # ratio, low, high
-    "Their geometric mean with its 95 % t-interval"
-    return t_interval(np.exp(values), ratio=True)
+    "Their geometric mean with its 95 % interval"
+    return tuple(map(math.exp, random_effects(groups)[:3]))
 
 # %% ../../nbs/lib/beyond/decisions.ipynb #af6447a1
 def equivalence(low:float, # end of the interval of a ratio

@@ -129,6 +129,7 @@ def keep(self:Contest,
          name:str, # of the picture of samples; `_each` and `_scores` follow
          title:str, # the images, in words
          without:str, # as of `score_rows`
+         **more, # kept beside the scores
         ):
     "Keep samples beside a training set, what single Gaussians hold, and all scores"
     run.uses(self.few.sets[0])
@@ -138,7 +139,7 @@ def keep(self:Contest,
     run.keep_figure(draw_each(self.trained['DeLiGAN', 0], self.seed), f'{name}_each',
                     f'{title}: {_of_each}')
     run.keep_table(self.table(without), f'{name}_scores',
-                   self.few.caption(), **self.about())
+                   self.few.caption(), **self.about(), **more)
 
 # %% ../../nbs/lib/beyond/image_contest.ipynb #9dbbe80e
 @patch

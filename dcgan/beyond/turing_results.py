@@ -15,7 +15,7 @@ from .decisions import equivalence, guarded, ratio
 from .pairs import areas, costs, paces, shares_left, to_smallest
 from ..data.feed import to_float
 from ..gan.nets import n_parameters, tiles
-from ..measure.intervals import claim_row, t_interval
+from ..measure.intervals import claim_row, random_effects, t_interval
 from ..measure.watch import draw_set
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #a6afcb59
@@ -34,16 +34,18 @@ def against(one:list, base:list, # curves in pairs
             'cost of a step / standard': costs(one, base)}
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #66fdcf26
-def objective_rows(curves:dict, # objective → curves; the standard GAN is the base
+def objective_rows(by_set:dict, # data set → objective → curves; the standard GAN is the base
                    titles:dict, # objective → its title
                    measure:str, # its name
                   )->list: # of dicts
     "A table of objectives; at the end: the mean of the last two looks"
     def row(o):
-        base = {} if o == 'standard' else against(curves[o], curves['standard'])
-        end = t_interval([np.mean(c['measure'][-2:]) for c in curves[o]])
-        cells = {k: with_interval(ratio(v)) for k, v in base.items()}
-        return {'objective': titles[o], f'{measure} at the end': with_interval(end)} | cells
+        ends = [[np.mean(c['measure'][-2:]) for c in mine[o]] for mine in by_set.values()]
+        end = with_interval(random_effects(ends)[:3])
+        found = [against(mine[o], mine['standard']) for mine in by_set.values()]
+        cells = {k: with_interval(ratio(*(f[k] for f in found))) for k in found[0]}
+        return {'objective': titles[o], f'{measure} at the end': end,
+                **({} if o == 'standard' else cells)}
     rows = [row(o) for o in titles]
     return [dict.fromkeys(rows[-1], '') | r for r in rows]
 
@@ -89,23 +91,23 @@ def missing_row(size:int, why:str, like:dict)->dict: # of a table of sizes
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #70bd05ef
 def ratio_row(claim:str, # in words
-              values:list, # logarithms, one a unit
+              groups:list, # of lists of logarithms, one a unit; a list for each data set
               words:str, # after the ratio
               unit:str='pair', # of trainings; what n counts
               none:float=1., # the mark below which the claim is supported
              )->dict: # a row of `claim_row`
     "A claim that a ratio lies below a mark"
-    found, n = ratio(values), len(values)
+    found, n = ratio(*groups), sum(map(len, groups))
     row = claim_row(claim, found,
                     f"{n} {unit}{'s' * (n > 1)} of trainings", none=none,
                     more=False, measured=f'{found[0]:.2f} times {words}')
     return row if n > 1 else row | {'95 % interval': 'none'}
 
-def equal_row(claim:str, values:list, words:str, # as of `ratio_row`
+def equal_row(claim:str, groups:list, words:str, # as of `ratio_row`
              )->dict:
     "A claim that a ratio lies within a margin of 1"
-    row = ratio_row(claim, values, words)
-    return row | dict(verdict=equivalence(*ratio(values)[1:]))
+    row = ratio_row(claim, groups, words)
+    return row | dict(verdict=equivalence(*ratio(*groups)[1:]))
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #92134d4f
 def size_claim(size:int, # pixels
@@ -119,19 +121,19 @@ def size_claim(size:int, # pixels
     if size == base:
         return claim_row(text, measured='the smallest size here')
     values = to_smallest(by_size)[size]
-    row = ratio_row(text, values, f'as much left as at {base} px', none=1.25)
+    row = ratio_row(text, [values], f'as much left as at {base} px', none=1.25)
     learned = ratio(shares_left(by_size)[base])[2] < 1 / 1.25
     return row if learned else row | dict(verdict='undecided')
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #a9fe64d9
 _faster = "Real samples in the generator's loss speed training up"
 
-def claims(ratios:dict, # of two sides → logarithms, one a pair
+def claims(ratios:dict, # of two sides → data set → logarithms, one a pair
            measure:str, # its name
           )->list: # of rows
     "What the source says of the objectives"
     def row(text, key, other, kind=ratio_row):
-        return kind(text, ratios[key], f'the {measure} of {other}')
+        return kind(text, [*ratios[key].values()], f'the {measure} of {other}')
     return [row(f'{_faster}: T-SGAN against the standard GAN',
                 'T-SGAN / standard', 'standard'),
             row(f'{_faster}: RSGAN against itself without them',
@@ -144,11 +146,11 @@ def claims(ratios:dict, # of two sides → logarithms, one a pair
                 'T-WGAN', equal_row)]
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #15f43291
-def control_row(values:list, # as of `half_speed`
+def control_row(by_set:dict, # data set → of `half_speed`
                 measure:str, # its name
                )->dict: # a row of `claim_row`
     "Is half the speed seen?"
-    return ratio_row('Control: half the speed is seen (standard GAN)', values,
+    return ratio_row('Control: half the speed is seen (standard GAN)', [*by_set.values()],
                      f'the {measure} at half the steps', 'group')
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #f4ddfb93
@@ -164,8 +166,8 @@ def ratio_table(ratios:dict, # as of `claims`
                 measure:str, # its name
                )->list: # of dicts
     "All ratios with their intervals"
-    return [{'ratio': name, measure: with_interval(ratio(values)), 'n': len(values)}
-            for name, values in ratios.items()]
+    return [{'ratio': name, measure: with_interval(ratio(*by_set.values())),
+             'n': sum(map(len, by_set.values()))} for name, by_set in ratios.items()]
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #737f0314
 colours = '0.35', '#0072B2', '#D55E00', '#009E73', '#CC79A7'

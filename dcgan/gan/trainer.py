@@ -797,6 +797,11 @@ def best(self:Trainer)->dict:
     seen = [h for h in self.history if self.measure and self.measure.name in h]
     return min(seen, key=lambda h: h[self.measure.name]) if seen else self.history[-1]
 
+@patch(as_prop=True)
+def current(self:Trainer)->dict:
+    "The log's entry of the state that is loaded"
+    return self.history[self.epoch - 1]
+
 # %% ../../nbs/lib/gan/trainer.ipynb #d28478a2
 @patch
 def load_best(self:Trainer)->Trainer: # itself, with the best state in G and D

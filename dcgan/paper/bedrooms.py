@@ -248,10 +248,14 @@ def early_and_late(network:str, # what it is called
             'memorisation': memorisation_verdict(m)}
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #148137fd
+def _is_own_mirror(n): # n, bool: at which frequencies is k = -k?
+    return 2 * torch.arange(n) % n == 0
+
 def _waves(pattern): # C×H×W without their means → share of power in the strongest frequency, C
-    power = torch.fft.fft2(pattern).abs().square().flatten(1)
-    share = 2 * power.amax(1) / power.sum(1).clamp_min(1e-30)
-    return torch.where(power.sum(1) > 0, share, 0.).clamp_max(1)
+    power = torch.fft.fft2(pattern).abs().square().cpu() # C×H×W
+    own = [_is_own_mirror(n) for n in power.shape[1:]]
+    strongest = (power * (2. - torch.outer(*map(torch.Tensor.float, own)))).amax((1, 2))
+    return strongest / power.sum((1, 2)).clamp_min(1e-30)
 
 @torch.no_grad()
 def collapse(net:nn.Module, # a generator, or anything with its `outputs`

@@ -171,9 +171,10 @@ def compare_parts(before:dict, after:dict, # of `detect`
     "What dropping maps did to the parts of rooms"
     windows, others = of_kind('window'), of_kind(*[k for k in kinds if k != 'window'])
     p, q = before['present'], after['present'] # N×7
-    still = centred(before['boxes'][:, windows], after['boxes'][:, windows])
-    gone = p[:, windows] & ~(still & q[:, None, windows]).any(-1) # N×windows
-    changed, lost = (p != q)[:, others], (p & ~q)[:, others]
+    still = centred(before['boxes'], after['boxes']) & q[:, None] # N×7×7
+    gone = p[:, windows] & ~still[:, windows][..., windows].any(-1) # N×windows
+    lost = (p & ~still.diagonal(dim1=1, dim2=2))[:, others]
+    changed = (p != q)[:, others]
     return dict(removed=as_percent(gone.sum(), p[:, windows].sum()),
                 replaced=as_percent(replaced(before, after, gone).sum(), gone.sum()),
                 changed=as_percent(changed.sum(), changed.numel()),

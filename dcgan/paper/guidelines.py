@@ -375,8 +375,8 @@ def all_numbers(outcomes:dict # (variant, set, seed) → of `outcome_of`
         peers = [found[c] for c in found
                  if c[1] == dataset and variants[c[0]].base == variants[name].base]
         for key in [k for k, v in numbers.items() if not math.isfinite(v)]:
-            worst = min if key == 'diversity' else max
-            numbers[key] = worst([p[key] for p in peers if math.isfinite(p[key])], default=0.)
+            fill = dict(diversity=max, moved=min).get(key, max)
+            numbers[key] = fill([p[key] for p in peers if math.isfinite(p[key])], default=0.)
         plain = [o['score'] for c, o in outcomes.items()
                  if c[:2] == (variants[name].plain, dataset)]
         numbers['failed'] = has_failed(outcomes[name, dataset, seed],
@@ -400,10 +400,10 @@ questions = dict(
     stable=Question('Networks built by the guidelines train stably',
                     'baseline', 'failed', 33,
                     False, 'failed, %'),
-    deeper=Question('They allow higher resolution and deeper models',
+    deeper=Question('The guidelines allow higher resolution and deeper models',
                     'deep', 'failed', 33, False,
                     'deep, failed, %'),
-    higher=Question('They allow higher resolution and deeper models',
+    higher=Question('The guidelines allow higher resolution and deeper models',
                     'large', 'failed', 33, False,
                     '64 px, failed, %'),
     pooling=Question('Strided convolutions serve better than pooling',
@@ -429,7 +429,7 @@ questions |= dict(
     everywhere=Question("Batch norm at G's output and D's input makes samples oscillate",
                         'norm_everywhere', 'moved', what='movement at fixed z'),
     relu_G=Question('ReLU serves well in G', 'leaky_G', 'end',
-                    .91, what='leaky by ReLU'),
+                    .91, what='leaky / ReLU'),
     bounded=Question('A bounded output makes G learn the range of colours sooner', 'linear',
                      'colours', what='distance of colours along the way'))
 
@@ -440,8 +440,8 @@ questions |= dict(
     leaky_32=Question(_leaky, 'relu_D', 'end', what='32 px'),
     leaky_64=Question(_leaky, 'large_relu_D', 'end', what='64 px'),
     leaky_more=Question(_leaky, 'large_relu_D', 'end',
-                        what='64 px by 32 px', less='relu_D'),
-    maxout=Question('It works better than maxout', 'maxout', 'end'),
+                        what='64 px / 32 px', less='relu_D'),
+    maxout=Question('Leaky ReLU in D works better than maxout', 'maxout', 'end'),
     rate=Question("Adam's usual rate of 0.001 is too high", 'rate', 'end'),
     beta=Question(_beta, 'beta', 'moved', what='movement at fixed z'),
     beta_deep=Question(_beta, 'deep_beta', 'moved', what='movement at fixed z, deep'))

@@ -100,7 +100,8 @@ def p_value(found:Found, mark:float, # of no effect
 # %% ../../nbs/lib/tools/claims.ipynb #17ca83ae
 def holm(p:list, # p-values
         )->list: # in the same order
-    "p-values corrected for their number (Holm 1979)"
+    "p-values corrected for their number (Holm 1979); one that is NaN decides nothing"
+    p = [1. if math.isnan(x) else x for x in p]
     order = sorted(range(len(p)), key=p.__getitem__)
     corrected, before = [1.] * len(p), 0.
     for rank, i in enumerate(order):
@@ -120,6 +121,8 @@ def ruled_out(entry:Entry, kept:dict, found:Found,
         return here, ''
     if stale(kept):
         return 'stale', stale(kept)
+    if kept.get('too_short'):
+        return here, kept['too_short']
     if entry.needs and entry.full and kept['scale'] != 'paper':
         return here, ''
     if not all(as_published(kept['datasets'], s) for s in entry.needs):
@@ -226,7 +229,7 @@ def _numbers(entry, runs): # data set → number, of each that is there
 # %% ../../nbs/lib/tools/claims.ipynb #cafd41bd
 def _rows_of_entry(claim, entry):
     kept, found = kept_at(entry.file), {}
-    for runs in kept:
+    for runs in sorted(kept, key=lambda runs: bool(stale(runs[0]))): # stale ones last
         for name, number in _numbers(entry, runs).items():
             found.setdefault(name, (runs, name, number)) # of each data set at its largest scale
     if found:

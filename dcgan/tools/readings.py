@@ -24,12 +24,14 @@ from ..measure.intervals import random_effects, t_interval, wilson
 # %% ../../nbs/lib/tools/readings.ipynb #066563f5
 parts = ('paper', '', 'laptop', 'smoke') # of figures/, largest scale first; overnight has no folder
 
-def _recipe(kept):
-    return {k: v for k, v in kept['parameters'].items() if k != 'seed'}
+def _made(kept): # all that repetitions share
+    recipe = {k: v for k, v in kept['parameters'].items() if k != 'seed'}
+    data = {(d['name'], d['split'], d['n'], d['note']) for d in kept.get('datasets', [])}
+    return recipe, data, kept.get('protocol', 1), kept.get('scale')
 
-def _repetitions(found): # a run, then those of its recipe with other seeds
-    first, *others = found
-    same = [r for r in others if _recipe(r) == _recipe(first) and r['seed'] != first['seed']]
+def _repetitions(found): # a run by the latest protocol, then those like it with other seeds
+    first, *others = sorted(found, key=lambda r: -r.get('protocol', 1))
+    same = [r for r in others if _made(r) == _made(first) and r['seed'] != first['seed']]
     return [first, *{r['seed']: r for r in same}.values()]
 
 # %% ../../nbs/lib/tools/readings.ipynb #11b5919c
@@ -130,9 +132,9 @@ def student(x:list, # numbers
             of:str, # what they come from, in the plural: trainings, draws, …
             ratio:bool=False, # on a logarithmic scale?
            )->Found:
-    "The mean of independent numbers; a `LookupError` for a single one that is no training"
+    "The mean of independent numbers; a `LookupError` for a single draw, and for NaN"
     trained = of == 'trainings'
-    if len(x) < (1 if trained else 2):
+    if len(x) < (1 if trained else 2) or any(map(math.isnan, x)):
         raise LookupError(f'{len(x)} {of}')
     over = '1 training' if trained and len(x) == 1 else f'{len(x):,} {of}'
     return Found(*t_interval(x, ratio), over, len(x) if trained else 1,
