@@ -283,7 +283,8 @@ claims += [
           'quality decreased',
           [given('forget',
                  row('KID × 1000 added, weight > 0', 'blocks of samples'))]),
-    Claim('§6.3.1', "Doors and mirrors take the windows' place: these maps − random maps of this G, points",
+    Claim('§6.3.1',
+          "Doors and mirrors take the windows' place: these maps − random maps of this G, points",
           'doors, mirrors', [given('forget_curve', _instead)])]
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #434acbc0
