@@ -6,14 +6,14 @@
 __all__ = ['variants', 'designs', 'looked', 'questions', 'in_words', 'Variant', 'family_of', 'Design', 'sets_of', 'parts',
            'plan_of', 'recipe_of', 'QuickFeatures', 'quick_features', 'colour_shares', 'colour_distance',
            'colour_range', 'diversity', 'take_look', 'watch_of', 'job_of', 'train_plan', 'train_scale', 'images_of',
-           'grids', 'moves', 'outcome_of', 'numbers_of', 'has_failed', 'all_numbers', 'Question', 'effects_of',
-           'failures', 'draw_curves', 'draw_variant']
+           'grids', 'moves', 'outcome_of', 'as_kept', 'kept_outcomes', 'numbers_of', 'has_failed', 'all_numbers',
+           'Question', 'effects_of', 'failures', 'draw_curves', 'draw_variant']
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #828ad7da
 import functools
 import itertools
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from PIL import Image
 from scipy import stats
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #501231bc
-from ..base.core import pick_device
+from ..base.core import pick_device, read_provenance
 from ..data.prepare import choose
 from ..data.store import ImageSet, known, load
 from ..gan.checkpoints import kept, key_of, read_checkpoint
@@ -344,6 +344,22 @@ def outcome_of(name:str, dataset:str, seed:int, # of `plan_of`, trained
                 **{k: _along(history, k, looks) for k in looked})
 
 looked = 'KID × 1000', 'diversity', 'colours', 'range', 'loss_D', 'loss_G'
+
+# %% ../../nbs/lib/paper/guidelines.ipynb #2b69be44
+def as_kept(outcomes:dict # (variant, set, seed) → of `outcome_of`
+           )->dict: # for JSON; nothing but the folder is left out
+    "Outcomes as a run keeps them"
+    return {' / '.join(map(str, cell)): {k: v for k, v in o.items() if k != 'folder'}
+            for cell, o in outcomes.items()}
+
+def kept_outcomes(path, # the JSON file of an earlier run's table
+                  design:Design)->dict: # as of `as_kept`, before that
+    "The trainings that an earlier run has kept; a `ValueError` where its design was another"
+    record = read_provenance(path)
+    if record['design'] | dict(seeds=design.seeds) != asdict(design):
+        raise ValueError(f'{path} keeps trainings of another design: run without `add`')
+    cells = {tuple(key.split(' / ')): o for key, o in record['outcomes'].items()}
+    return {(v, name, int(seed)): o for (v, name, seed), o in cells.items()}
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #5cae79f8
 def numbers_of(o:dict # of `outcome_of`
