@@ -63,8 +63,63 @@ def test_wheels_are_those_of_this_environment_less_what_the_target_has():
     found = pack.resolve(['torchmetrics', 'numpy'], '3.12', {'torch', 'numpy'})
     assert 'torchmetrics' in found and not {'torch', 'numpy'} & {*found}
     assert 'sympy' not in found  # torch's
-    with pytest.raises(SystemExit, match='nothing-of-the-kind is not installed here: make setup'):
-        pack.resolve(['nothing_of_the.kind>=1'], '3.12', set())
+    assert pack.resolve(['nothing_of_the.kind>=1'], '3.12', set()) == {'nothing-of-the-kind': None}
+
+
+def test_packages_that_only_the_target_needs_are_left_to_pip(sandbox, monkeypatch):
+    asked = []
+    def download(to, python, *args):
+        asked.append(args)
+        to.mkdir(parents=True, exist_ok=True)
+        for name in ('aiohttp-3.9-cp312.whl', 'Multi_dict-6-cp312.whl', 'torch-2-cp312.whl'):
+            (to/name).touch()
+    monkeypatch.setattr(pack, 'root', sandbox)
+    monkeypatch.setattr(pack, 'download', download)
+    monkeypatch.setattr(pack, 'resolve', lambda *_: dict(aiohttp=None, pillow='11.0'))
+    (sandbox/'settings.ini').write_text('[DEFAULT]\nrequirements = aiohttp\npaper_requirements =')
+    (sandbox/'there').write_text('torch')
+    to = pack.fetch_wheels('3.12', sandbox/'there')
+    assert asked == [('--no-deps', 'pillow==11.0'), ('-c', str(to/'pinned.txt'), 'aiohttp')]
+    assert sorted(p.name[:5] for p in to.glob('*.whl')) == ['Multi', 'aioht']  # no torch
+
+
+@pytest.fixture
+def precious(sandbox):
+    "A folder of the user's, which no bundle may take the place of"
+    (sandbox/'mine').mkdir()
+    (sandbox/'mine/thesis.tex').write_text('all of it')
+    return sandbox/'mine'
+
+
+def test_bundle_takes_the_place_of_bundles_and_empty_folders_only(precious):
+    with pytest.raises(SystemExit, match='mine is not empty and holds no bundle: choose a new'):
+        pack.refuse_foreign(precious)
+    with pytest.raises(SystemExit, match='thesis.tex is a file'):
+        pack.refuse_foreign(precious/'thesis.tex')
+    for above in (pack.root, pack.root.parent):
+        with pytest.raises(SystemExit, match='holds this project: --to names a folder of its own'):
+            pack.refuse_foreign(above)
+    (precious/'.gpu').mkdir()
+    (precious/'.gpu/commit').touch()
+    pack.refuse_foreign(precious)
+    pack.refuse_foreign(precious.parent/'new')
+    (precious/'.git').touch()  # another checkout, into which a small copy was packed
+    with pytest.raises(SystemExit, match='holds no bundle'):
+        pack.refuse_foreign(precious)
+
+
+def test_bundle_that_cannot_be_completed_leaves_the_older_one(precious, monkeypatch):
+    def fails(*_):
+        raise SystemExit('pack: mnist is not there')
+    before = contents(precious.parent)
+    monkeypatch.setattr(pack, 'copy_project', lambda new: new.mkdir())
+    monkeypatch.setattr(pack, 'fill', fails)
+    with pytest.raises(SystemExit):
+        pack.write_bundle(precious, (), None)
+    assert contents(precious.parent) == before
+    monkeypatch.setattr(pack, 'fill', lambda gpu, *_: gpu.mkdir())
+    pack.write_bundle(precious, (), None)
+    assert [*precious.iterdir()] == [precious/'.gpu'] and [*precious.parent.iterdir()] == [precious]
 
 
 @pytest.mark.parametrize('family', smoke.jobs)
