@@ -182,7 +182,7 @@ print('{name} is done')
 
 
 @pytest.fixture
-def go(sandbox):
+def go(sandbox, monkeypatch):
     "Runs `go` of a bundle of two scripts: a short one, and a long one that continues where it was"
     for name in ('dcgan', 'nbs/lib/gan'):
         shutil.copytree(root/name, sandbox/name)
@@ -194,7 +194,9 @@ def go(sandbox):
     with open(sandbox/'dcgan/tools/budget.py', 'a') as f:
         f.write("\nparts.clear()\n"
                 "parts.update(short=Part('short.py', 1), long=Part('long.py', 5))\n")
-    env = os.environ | dict(DCGAN_KEEP=str(sandbox/'keep'), OUT=str(sandbox/'out'),
+    (sandbox/'else').mkdir()
+    monkeypatch.chdir(sandbox/'else')
+    env = os.environ | dict(DCGAN_KEEP='../keep', OUT='../out',  # of the caller's folder
                             DCGAN_COMMIT='0123456789ab')
     shutil.copy(bundle/'run', sandbox)
     command = [str(sandbox/'run'), '--scale', 'smoke', '--lanes', '3']
@@ -264,10 +266,44 @@ def test_sets_of_the_store_travel(store):
     (bundle/'data/sets').write_text('streets')
     (keep/'store').mkdir(parents=True)
     there = install.Store(bundle, keep)
-    there.wait(time.time() + 30)
+    assert there.wait(time.time() + 30) == []
     assert there.has('streets') and contents(keep/'store/streets') == contents(store/'streets')
     with pytest.raises(SystemExit, match='pack: mnist is not in'):
         pack.pack_set(store, 'mnist', bundle/'data')
+
+
+def test_set_that_cannot_be_unpacked_is_named(sandbox):
+    (sandbox/'data').mkdir()
+    (sandbox/'data/sets').write_text('mnist')
+    (sandbox/'data/mnist.tar.gz').write_bytes(b'\x1f\x8b cut')
+    assert install.Store(sandbox, sandbox/'keep').wait(time.time() + 30) == ['mnist']
+
+
+def test_trainings_that_travel_never_replace_newer_ones(sandbox):
+    path = sandbox/'runs/svhn32_1/checkpoint.safetensors'
+    there = sandbox/'keep/runs/paper/svhn32_1/checkpoint.safetensors'
+    path.parent.mkdir(parents=True)
+    path.write_text('epoch 3')
+    (there.parents[1]/'.svhn32_1.part').mkdir(parents=True)  # left by a killed call
+    for text in ('epoch 3', 'epoch 40'):
+        install.carry(sandbox, sandbox/'keep', 'paper')
+        assert there.read_text() == text
+        there.write_text('epoch 40')
+    assert [*there.parents[1].iterdir()] == [there.parent]
+
+
+def test_wheels_of_a_killed_call_are_installed_anew(sandbox, monkeypatch):
+    def pip(*args):
+        assert not part.exists()
+        part.mkdir()
+    (sandbox/'whl').mkdir()
+    (sandbox/'whl/foo.whl').touch()
+    part = sandbox/'keep/site.part'
+    (part/'half').mkdir(parents=True)
+    monkeypatch.setattr(install, 'pip', pip)
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    install.install(sandbox, sandbox/'keep')
+    assert [*(sandbox/'keep/site').iterdir()] == []
 
 
 def test_command_names_an_unknown_part(go):
@@ -326,6 +362,17 @@ def test_networks_are_taken_by_value_and_never_from_smoke(sandbox, keep):
 def test_unfinished_training_leaves_its_newest_state(sandbox):
     path = checkpoint(sandbox, 'svhn32', 7, name='checkpoint')
     assert weights.by_value(sandbox) == [(path, 'G'), (path, 'D')]
+
+
+def test_damaged_checkpoint_keeps_nothing_else_back(sandbox, keep, capsys):
+    damaged = keep/'runs/paper/svhn32_0020/best.safetensors'
+    shutil.copy(damaged, damaged.with_name('checkpoint.safetensors'))
+    for path in (damaged, keep/'runs/paper/lsun64_0900/best.safetensors'):
+        path.write_bytes(b'')
+    taken, _ = results.collect(keep, sandbox/'out', 'paper')
+    assert 'svhn32_0020.G.safetensors' in taken and 'mnist28_0050.G.safetensors' in taken
+    assert 'lsun64_0900.G.safetensors' not in taken  # it has no other state
+    assert f'{damaged} cannot be read and is left out' in capsys.readouterr().out
 
 
 def test_large_networks_travel_in_eight_bits_and_pieces(sandbox, monkeypatch):
