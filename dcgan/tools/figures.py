@@ -475,7 +475,7 @@ def check_options(a, # arguments
             raise ValueError(f'--{found[0]} is for a time budget: give --minutes too')
         return
     if found := given('notebooks', 'p', 'y', 'kept'):
-        spelled = dict(notebooks=f'notebook {a.notebooks}', p='-p', y='-y', kept='--kept')[found[0]]
+        spelled = dict(notebooks=' '.join(a.notebooks), p='-p', y='-y', kept='--kept')[found[0]]
         raise ValueError(f'{spelled} does not go with --minutes, which runs parts of notebooks '
                          f"with parameters of their own: --parts picks from {', '.join(parts)}")
     within(a.minutes, 0, float('inf'), '--minutes')
