@@ -21,6 +21,7 @@ def install(bundle, keep):
         (keep/name).mkdir(parents=True, exist_ok=True)
     wheels, site = sorted(map(str, bundle.glob('whl/*.whl'))), keep/'site'
     if wheels and not site.exists():
+        shutil.rmtree(keep/'site.part', ignore_errors=True)  # of a call that was killed
         said = pip('--no-compile', '--no-cache-dir', '--target', str(keep/'site.part'), *wheels)
         if said:
             raise SystemExit(f'the wheels do not fit this Python: {said}')
@@ -29,11 +30,22 @@ def install(bundle, keep):
         sys.path.insert(0, str(site))
 
 
+def copy_missing(source, to):
+    "Copy a file or folder as a whole; what is there already may be newer, and stays"
+    if to.exists():
+        return
+    part = to.with_name(f'.{to.name}.part')
+    shutil.rmtree(part, ignore_errors=True)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    (shutil.copytree if source.is_dir() else shutil.copy)(source, part)
+    part.rename(to)
+
+
 def carry(bundle, keep, scale):
     "Take in finished trainings and the authors' networks, if the bundle has them"
     for source, to in ((bundle/'runs', keep/'runs'/scale), (bundle/'weights', keep/'weights')):
-        if source.exists():
-            shutil.copytree(source, to, dirs_exist_ok=True)
+        for path in source.glob('*'):
+            copy_missing(path, to/path.name)
 
 
 def environment(bundle, keep, out, scale):
@@ -72,9 +84,12 @@ class Store:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     def wait(self, until):
-        "Wait for them; what is not there in time, a later call unpacks anew"
-        for process in self.coming.values():
+        "Wait for them, and name those that failed; a later call unpacks anew what is not there"
+        failed = []
+        for name, process in self.coming.items():
             try:
-                process.wait(max(0, until - time.time()))
+                if process.wait(max(0, until - time.time())):
+                    failed.append(name)
             except subprocess.TimeoutExpired:
                 process.kill()
+        return failed

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def platform(python):
 
 
 def resolve(wanted, python, has):
-    "Requirements and all that they need, but not what the target has: name → version, of this venv"
+    "Requirements and what they need, but not what the target has: name → version here, or None"
     found, waiting, target = {}, list(wanted), dict(python_version=python, extra='')
     while waiting:
         name = canonical(waiting.pop())
@@ -91,12 +92,26 @@ def resolve(wanted, python, has):
             continue
         try:
             there = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            raise SystemExit(f'pack: {name} is not installed here: make setup') from None
+        except metadata.PackageNotFoundError:  # such as what only the target's Python needs
+            found[name] = None
+            continue
         found[name] = there.version.partition('+')[0]  # indexes know no local versions
         needs = map(Requirement, there.requires or [])
         waiting += [r.name for r in needs if not r.marker or r.marker.evaluate(target)]
     return found
+
+
+def download(to, python, *args):
+    "Run `pip download` for the target"
+    command = [sys.executable, '-m', 'pip', 'download', '-qq', *platform(python), '-d', str(to)]
+    subprocess.run([*command, *args], check=True)
+
+
+def fetch_absent(to, python, names, pinned):
+    "Wheels of packages that are not installed here, and of what they need in turn"
+    print(f"not installed here, so pip chooses the version: {', '.join(names)}")
+    (to/'pinned.txt').write_text('\n'.join(pinned))
+    download(to, python, '-c', str(to/'pinned.txt'), *names)
 
 
 def fetch_wheels(python, there):
@@ -111,9 +126,14 @@ def fetch_wheels(python, there):
     if (to/'asked').exists() and (to/'asked').read_text() == asked:
         return to
     shutil.rmtree(to, ignore_errors=True)
-    lacking = [f'{k}=={v}' for k, v in sorted(resolve(needed, python, has).items())]
-    subprocess.run([sys.executable, '-m', 'pip', 'download', '-qq', '--no-deps',
-                    *platform(python), '-d', str(to), *lacking], check=True)
+    lacking = resolve(needed, python, has)
+    pinned = [f'{k}=={v}' for k, v in sorted(lacking.items()) if v]
+    download(to, python, '--no-deps', *pinned)
+    if absent := sorted(k for k, v in lacking.items() if not v):
+        fetch_absent(to, python, absent, pinned)
+    for wheel in to.glob('*.whl'):
+        if canonical(wheel.name.split('-')[0]) in has | unused:
+            wheel.unlink()
     (to/'asked').write_text(asked)
     return to
 
@@ -171,7 +191,7 @@ def tell_size(to):
 
 
 def fill(to, names, args):
-    "Copy what the names ask for"
+    "Write .gpu: scripts, and what the names ask for; `commit` comes last"
     (to/'data').mkdir(parents=True)
     if 'wheels' in names:
         shutil.copytree(fetch_wheels(args.python, args.there), to/'whl')
@@ -183,11 +203,26 @@ def fill(to, names, args):
     (to/'data/sets').write_text('\n'.join(sets))
     for folder in args.runs:
         shutil.copytree(folder, to/'runs'/folder.name)
+    for name in scripts:
+        shutil.copy(here/name, to)
+    subprocess.run(['chmod', '-R', 'u+w', str(to)], check=True)
+    (to/'commit').write_text(commit())
+
+
+def refuse_foreign(to):
+    "End with one line where a bundle would take the place of something else"
+    if root.is_relative_to(to):
+        raise SystemExit(f'pack: {to} holds this project: --to names a folder of its own')
+    if to.exists() and not to.is_dir():
+        raise SystemExit(f'pack: {to} is a file: --to names a folder')
+    bundle = (to/'.gpu/commit').exists() and not (to/'.git').exists()
+    if to.exists() and any(to.iterdir()) and not bundle:
+        raise SystemExit(f'pack: {to} is not empty and holds no bundle: choose a new folder, '
+                         'or empty it yourself')
 
 
 def copy_project(to):
-    "The project's files but figures/, and `run`, in a new folder"
-    shutil.rmtree(to, ignore_errors=True)
+    "Copy the project's files but figures/, and `run`, into a new folder"
     for name in git('ls-files', '-z').split('\0'):
         if name and not name.startswith('figures/') and (root/name).exists():
             (to/name).parent.mkdir(parents=True, exist_ok=True)
@@ -195,25 +230,31 @@ def copy_project(to):
     shutil.copy(here/'run', to)
 
 
+def write_bundle(to, names, args):
+    "Write the whole beside its place; an older bundle goes only once the new one is complete"
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f'.{to.name}.', dir=to.parent) as part:
+        new = Path(part)/to.name
+        copy_project(new)
+        fill(new/'.gpu', names, args)
+        if to.exists():
+            to.rename(Path(part)/'old')
+        new.rename(to)
+
+
 def main():
     args = read_arguments()
     names = carried(args.part, args.data)
     if args.part:
-        args.there, project = args.there or here/'there.txt', root
-    else:
-        project = args.to.resolve()
-        copy_project(project)
-    to = project/'.gpu'
-    shutil.rmtree(to, ignore_errors=True)
-    fill(to, names, args)
-    for name in scripts:
-        shutil.copy(here/name, to)
-    (to/'commit').write_text(commit())
-    subprocess.run(['chmod', '-R', 'u+w', str(to)], check=True)
-    if args.part:
-        tell_size(to)
-    else:
-        print(f'{project}: {size(project.rglob("*")) / 1e6:.1f} MB. Copy it, then: ./run')
+        args.there = args.there or here/'there.txt'
+        shutil.rmtree(root/'.gpu', ignore_errors=True)
+        fill(root/'.gpu', names, args)
+        tell_size(root/'.gpu')
+        return
+    to = args.to.resolve()
+    refuse_foreign(to)
+    write_bundle(to, names, args)
+    print(f'{to}: {size(to.rglob("*")) / 1e6:.1f} MB. Copy it, then: ./run')
 
 
 if __name__ == '__main__':

@@ -7,16 +7,10 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
 order = ('mnist28', 'svhn32', 'imagenet32', 'lsun64')  # families by value; others come after them
-
-
-def checkpoint_of(folder):
-    "A training's best state, else its newest checkpoint, else None"
-    found = [folder/f'{name}.safetensors' for name in ('best', 'checkpoint')]
-    return next((p for p in found if p.exists()), None)
 
 
 def record_of(path):
@@ -30,6 +24,17 @@ def images_seen(record):
     return sum(h['images_per_second'] * h['seconds'] for h in record['history'])
 
 
+def checkpoint_of(folder):
+    "A training's best state, else its newest, and how many images it has seen; None without one"
+    for path in (folder/f'{name}.safetensors' for name in ('best', 'checkpoint')):
+        try:
+            if path.exists():
+                return path, images_seen(record_of(path))
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as e:
+            print(f'{path} cannot be read and is left out: {e}', flush=True)
+    return None
+
+
 def by_value(folder):
     """(checkpoint, 'G' or 'D') of the trainings in a folder, the most valuable first.
 
@@ -37,8 +42,8 @@ def by_value(folder):
     before the second longest of any, families in the order of `order`.
     """
     longest, ranked = {}, []
-    found = [p for p in map(checkpoint_of, sorted(Path(folder).glob('*_*/'))) if p]
-    for path in sorted(found, key=lambda p: -images_seen(record_of(p))):
+    found = [f for f in map(checkpoint_of, sorted(Path(folder).glob('[!.]*_*/'))) if f]
+    for path, _ in sorted(found, key=lambda f: -f[1]):
         family = path.parent.name.rpartition('_')[0]
         longest[family] = longest.get(family, -1) + 1
         place = order.index(family) if family in order else len(order)

@@ -63,8 +63,63 @@ def test_wheels_are_those_of_this_environment_less_what_the_target_has():
     found = pack.resolve(['torchmetrics', 'numpy'], '3.12', {'torch', 'numpy'})
     assert 'torchmetrics' in found and not {'torch', 'numpy'} & {*found}
     assert 'sympy' not in found  # torch's
-    with pytest.raises(SystemExit, match='nothing-of-the-kind is not installed here: make setup'):
-        pack.resolve(['nothing_of_the.kind>=1'], '3.12', set())
+    assert pack.resolve(['nothing_of_the.kind>=1'], '3.12', set()) == {'nothing-of-the-kind': None}
+
+
+def test_packages_that_only_the_target_needs_are_left_to_pip(sandbox, monkeypatch):
+    asked = []
+    def download(to, python, *args):
+        asked.append(args)
+        to.mkdir(parents=True, exist_ok=True)
+        for name in ('aiohttp-3.9-cp312.whl', 'Multi_dict-6-cp312.whl', 'torch-2-cp312.whl'):
+            (to/name).touch()
+    monkeypatch.setattr(pack, 'root', sandbox)
+    monkeypatch.setattr(pack, 'download', download)
+    monkeypatch.setattr(pack, 'resolve', lambda *_: dict(aiohttp=None, pillow='11.0'))
+    (sandbox/'settings.ini').write_text('[DEFAULT]\nrequirements = aiohttp\npaper_requirements =')
+    (sandbox/'there').write_text('torch')
+    to = pack.fetch_wheels('3.12', sandbox/'there')
+    assert asked == [('--no-deps', 'pillow==11.0'), ('-c', str(to/'pinned.txt'), 'aiohttp')]
+    assert sorted(p.name[:5] for p in to.glob('*.whl')) == ['Multi', 'aioht']  # no torch
+
+
+@pytest.fixture
+def precious(sandbox):
+    "A folder of the user's, which no bundle may take the place of"
+    (sandbox/'mine').mkdir()
+    (sandbox/'mine/thesis.tex').write_text('all of it')
+    return sandbox/'mine'
+
+
+def test_bundle_takes_the_place_of_bundles_and_empty_folders_only(precious):
+    with pytest.raises(SystemExit, match='mine is not empty and holds no bundle: choose a new'):
+        pack.refuse_foreign(precious)
+    with pytest.raises(SystemExit, match='thesis.tex is a file'):
+        pack.refuse_foreign(precious/'thesis.tex')
+    for above in (pack.root, pack.root.parent):
+        with pytest.raises(SystemExit, match='holds this project: --to names a folder of its own'):
+            pack.refuse_foreign(above)
+    (precious/'.gpu').mkdir()
+    (precious/'.gpu/commit').touch()
+    pack.refuse_foreign(precious)
+    pack.refuse_foreign(precious.parent/'new')
+    (precious/'.git').touch()  # another checkout, into which a small copy was packed
+    with pytest.raises(SystemExit, match='holds no bundle'):
+        pack.refuse_foreign(precious)
+
+
+def test_bundle_that_cannot_be_completed_leaves_the_older_one(precious, monkeypatch):
+    def fails(*_):
+        raise SystemExit('pack: mnist is not there')
+    before = contents(precious.parent)
+    monkeypatch.setattr(pack, 'copy_project', lambda new: new.mkdir())
+    monkeypatch.setattr(pack, 'fill', fails)
+    with pytest.raises(SystemExit):
+        pack.write_bundle(precious, (), None)
+    assert contents(precious.parent) == before
+    monkeypatch.setattr(pack, 'fill', lambda gpu, *_: gpu.mkdir())
+    pack.write_bundle(precious, (), None)
+    assert [*precious.iterdir()] == [precious/'.gpu'] and [*precious.parent.iterdir()] == [precious]
 
 
 @pytest.mark.parametrize('family', smoke.jobs)
@@ -127,7 +182,7 @@ print('{name} is done')
 
 
 @pytest.fixture
-def go(sandbox):
+def go(sandbox, monkeypatch):
     "Runs `go` of a bundle of two scripts: a short one, and a long one that continues where it was"
     for name in ('dcgan', 'nbs/lib/gan'):
         shutil.copytree(root/name, sandbox/name)
@@ -139,7 +194,9 @@ def go(sandbox):
     with open(sandbox/'dcgan/tools/budget.py', 'a') as f:
         f.write("\nparts.clear()\n"
                 "parts.update(short=Part('short.py', 1), long=Part('long.py', 5))\n")
-    env = os.environ | dict(DCGAN_KEEP=str(sandbox/'keep'), OUT=str(sandbox/'out'),
+    (sandbox/'else').mkdir()
+    monkeypatch.chdir(sandbox/'else')
+    env = os.environ | dict(DCGAN_KEEP='../keep', OUT='../out',  # of the caller's folder
                             DCGAN_COMMIT='0123456789ab')
     shutil.copy(bundle/'run', sandbox)
     command = [str(sandbox/'run'), '--scale', 'smoke', '--lanes', '3']
@@ -209,10 +266,44 @@ def test_sets_of_the_store_travel(store):
     (bundle/'data/sets').write_text('streets')
     (keep/'store').mkdir(parents=True)
     there = install.Store(bundle, keep)
-    there.wait(time.time() + 30)
+    assert there.wait(time.time() + 30) == []
     assert there.has('streets') and contents(keep/'store/streets') == contents(store/'streets')
     with pytest.raises(SystemExit, match='pack: mnist is not in'):
         pack.pack_set(store, 'mnist', bundle/'data')
+
+
+def test_set_that_cannot_be_unpacked_is_named(sandbox):
+    (sandbox/'data').mkdir()
+    (sandbox/'data/sets').write_text('mnist')
+    (sandbox/'data/mnist.tar.gz').write_bytes(b'\x1f\x8b cut')
+    assert install.Store(sandbox, sandbox/'keep').wait(time.time() + 30) == ['mnist']
+
+
+def test_trainings_that_travel_never_replace_newer_ones(sandbox):
+    path = sandbox/'runs/svhn32_1/checkpoint.safetensors'
+    there = sandbox/'keep/runs/paper/svhn32_1/checkpoint.safetensors'
+    path.parent.mkdir(parents=True)
+    path.write_text('epoch 3')
+    (there.parents[1]/'.svhn32_1.part').mkdir(parents=True)  # left by a killed call
+    for text in ('epoch 3', 'epoch 40'):
+        install.carry(sandbox, sandbox/'keep', 'paper')
+        assert there.read_text() == text
+        there.write_text('epoch 40')
+    assert [*there.parents[1].iterdir()] == [there.parent]
+
+
+def test_wheels_of_a_killed_call_are_installed_anew(sandbox, monkeypatch):
+    def pip(*args):
+        assert not part.exists()
+        part.mkdir()
+    (sandbox/'whl').mkdir()
+    (sandbox/'whl/foo.whl').touch()
+    part = sandbox/'keep/site.part'
+    (part/'half').mkdir(parents=True)
+    monkeypatch.setattr(install, 'pip', pip)
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    install.install(sandbox, sandbox/'keep')
+    assert [*(sandbox/'keep/site').iterdir()] == []
 
 
 def test_command_names_an_unknown_part(go):
@@ -271,6 +362,17 @@ def test_networks_are_taken_by_value_and_never_from_smoke(sandbox, keep):
 def test_unfinished_training_leaves_its_newest_state(sandbox):
     path = checkpoint(sandbox, 'svhn32', 7, name='checkpoint')
     assert weights.by_value(sandbox) == [(path, 'G'), (path, 'D')]
+
+
+def test_damaged_checkpoint_keeps_nothing_else_back(sandbox, keep, capsys):
+    damaged = keep/'runs/paper/svhn32_0020/best.safetensors'
+    shutil.copy(damaged, damaged.with_name('checkpoint.safetensors'))
+    for path in (damaged, keep/'runs/paper/lsun64_0900/best.safetensors'):
+        path.write_bytes(b'')
+    taken, _ = results.collect(keep, sandbox/'out', 'paper')
+    assert 'svhn32_0020.G.safetensors' in taken and 'mnist28_0050.G.safetensors' in taken
+    assert 'lsun64_0900.G.safetensors' not in taken  # it has no other state
+    assert f'{damaged} cannot be read and is left out' in capsys.readouterr().out
 
 
 def test_large_networks_travel_in_eight_bits_and_pieces(sandbox, monkeypatch):

@@ -17,7 +17,7 @@ from PIL import Image
 from dcgan.data.prepare import prepare_cli
 from dcgan.data.store import write_set
 from dcgan.gan.launch import train_cli
-from dcgan.tools.figures import asked_for, command_line, jobs_of, read_parameters
+from dcgan.tools.figures import asked_for, check_options, command_line, jobs_of, read_parameters
 from dcgan.tools.use import generate_cli, score_cli, walk_cli
 
 root = Path(__file__).parents[1]
@@ -69,7 +69,9 @@ def make(words, monkeypatch):
 
 
 def figures(words, monkeypatch):
-    a = command_line().parse_args(words[1:])
+    parser = command_line()
+    a = parser.parse_args(words[1:])
+    check_options(a, parser)
     jobs_of(asked_for(a.notebooks), 'smoke', read_parameters(a.p, a.y))
 
 

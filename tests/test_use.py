@@ -1,6 +1,7 @@
 "The commands for trained networks, as a shell calls them, and without the extras"
 
 import json
+import resource
 import subprocess
 import sys
 from configparser import ConfigParser
@@ -55,6 +56,19 @@ def test_images_of_a_network_are_scored_from_their_folder(call, network, store, 
 def test_a_walk_is_written(call, network, out):
     call(walk_cli, network, f'--out={out}', '--points=2', '--steps=3', '--n=4')
     assert Path(out).stat().st_size > 1000
+
+
+@pytest.mark.parametrize('out', ['walk.gif', 'walk.mp4'])
+def test_a_walk_that_is_cut_short_leaves_the_older_film(error_of, network, out):
+    Path(out).write_text('older')
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # stands for a full disk
+    try:
+        error = error_of(walk_cli, network, f'--out={out}', points=2, steps=3, n=4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert f"make room there and run it again): '{out}'" in error and '\n' not in error
+    assert contents('.') == {out: b'older'}
 
 
 wrong = [

@@ -66,15 +66,19 @@ def within(value, # number that was asked for
     return value
 
 # %% ../../nbs/lib/base/core.ipynb #f0d26380
+def _is_ours(settings): # a file of any project, in any encoding
+    try:
+        text = settings.read_text('utf-8', errors='replace')
+    except OSError:
+        return False
+    return re.search(r'(?m)^lib_name *= *dcgan *$', text) is not None
+
 def checkout()->Path|None: # None outside, and inside another nbdev project
     "The checkout of this project that holds the working directory, by its nearest settings.ini"
     here = Path.cwd()
-    root = next((p for p in (here, *here.parents) if (p/'settings.ini').exists()), None)
-    if root is None:
-        return None
-    ours = re.search(r'(?m)^lib_name *= *dcgan *$',
-                     (root/'settings.ini').read_text('utf-8'))
-    return root if ours else None
+    there = (p for p in (here, *here.parents) if os.path.isfile(p/'settings.ini'))
+    root = next(there, None)
+    return root if root and _is_ours(root/'settings.ini') else None
 
 # %% ../../nbs/lib/base/core.ipynb #997a49b1
 def project_root()->Path: # `checkout`, else the working directory
@@ -149,18 +153,38 @@ def sync(path # a file, or a folder whose entries changed
         os.close(handle)
 
 # %% ../../nbs/lib/base/core.ipynb #95c8d8ae
+@functools.cache
+def _place(): # 12 hex digits: where process numbers mean the same, a machine or a container
+    told = [platform.node()]
+    with contextlib.suppress(OSError): # without /proc the name must do
+        told += [Path('/proc/sys/kernel/random/boot_id').read_text(),
+                 os.readlink('/proc/self/ns/pid')]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+
 def unfinished(process:int # its number
               )->str: # how the names of its unfinished files begin
-    "The mark of files that a process of this machine is writing"
-    return f'.{platform.node()}.{process}_'
+    "The mark of files that a process of this machine or container is writing"
+    return f'.unfinished.{_place()}.{process}_'
+
+
+# %% ../../nbs/lib/base/core.ipynb #839abf5d
+_mark = re.compile(r'\.unfinished\.([0-9a-f]{12})\.(\d+)_')
+_week = 7 * 24 * 3600 # seconds
+
+def _is_left(path, now): # by a process that was killed?
+    found = _mark.match(path.name)
+    if not found:
+        return False
+    gone = found[1] == _place() and not psutil.pid_exists(int(found[2]))
+    return gone or now - path.stat().st_mtime > _week # of another place: nobody writes to it
 
 @functools.cache
-def _sweep(folder): # once a process: remove what killed processes left there
-    mark = re.compile(re.escape(unfinished(0)).replace('0_', r'(\d+)_'))
-    for path in folder.iterdir():
-        found = mark.match(path.name)
-        if found and not psutil.pid_exists(int(found[1])):
-            path.unlink(missing_ok=True)
+def _sweep(folder): # once a process: remove what killed processes left there, where that is allowed
+    with contextlib.suppress(OSError):
+        for path in [*folder.iterdir()]:
+            with contextlib.suppress(OSError):
+                if _is_left(path, time.time()):
+                    path.unlink()
 
 # %% ../../nbs/lib/base/core.ipynb #60864e04
 @contextlib.contextmanager

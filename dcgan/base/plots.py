@@ -6,6 +6,7 @@
 __all__ = ['style', 'use_style', 'draw_panels', 'write_png', 'write_gif', 'write_mp4']
 
 # %% ../../nbs/lib/base/plots.ipynb #1a2b2bc3
+import errno
 import io
 
 import numpy as np
@@ -87,7 +88,10 @@ def write_mp4(frames:np.ndarray, # T×H×W×3, uint8; an odd last row or column 
     codec = cv2.VideoWriter_fourcc(*'mp4v')
     film = cv2.VideoWriter(str(path), codec, fps, (width, height))
     if not film.isOpened():
-        raise OSError(f'{path} cannot be written as MP4: write a GIF, or choose another folder')
+        raise OSError('It cannot be written as MP4: write a GIF, or choose another folder')
     for frame in frames[:, :height, :width]:
         film.write(np.ascontiguousarray(frame[..., ::-1])) # RGB → BGR
     film.release()
+    written = cv2.VideoCapture(str(path)) # OpenCV tells nothing of a full disk
+    if not written.read()[0] or written.get(cv2.CAP_PROP_FRAME_COUNT) < len(frames):
+        raise OSError(errno.ENOSPC, 'The film was cut short')

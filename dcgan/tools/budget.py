@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 from fastcore.basics import patch
 
-from ..base.core import atomic_path, one_of
+from ..base.core import atomic_path, name_in_errors, one_of
 
 # %% ../../nbs/lib/tools/budget.ipynb #cb581c08
 @dataclass(frozen=True)
@@ -143,14 +143,25 @@ def end_processes(jobs:list, # as of `processes_of`
     _send([p for f in families for p in f], signal.SIGKILL)
 
 # %% ../../nbs/lib/tools/budget.ipynb #b01b1b70
+def _read_parts(path): # name → entry; what cannot be read counts as not begun
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+        return {name: {**entry, 'status': entry['status']} for name, entry in found.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
+        print(f'{path} is damaged ({e!r}): all parts count as not begun', flush=True)
+        return {}
+
 class Ledger:
     "What became of each part, in a file that the next call reads"
     def __init__(self,
                  folder): # where state.json and the logs are
         self.folder = Path(folder)
         self.path = self.folder/'state.json'
-        (self.folder/'logs').mkdir(parents=True, exist_ok=True)
-        self.parts = json.loads(self.path.read_text()) if self.path.exists() else {}
+        with name_in_errors(self.folder):
+            (self.folder/'logs').mkdir(parents=True, exist_ok=True)
+        self.parts = _read_parts(self.path)
 
     def log(self, name):
         return self.folder/'logs'/name

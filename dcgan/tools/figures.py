@@ -8,7 +8,7 @@ __all__ = ['ledgers', 'minutes', 'nbs_root', 'notebook_files', 'path_of', 'code_
            'kept_notebook', 'is_up_to_date', 'execute', 'pace', 'forecast', 'why', 'run_one', 'run_all',
            'read_parameters', 'kept_parameters', 'jobs_of', 'add_budget', 'parameters_of', 'command_of',
            'environment_of', 'lacks', 'part_state', 'seconds_of', 'part_row', 'plan_of', 'figures_in_time',
-           'command_line', 'asked_for', 'figures_cli']
+           'command_line', 'check_options', 'asked_for', 'make_figures', 'figures_cli']
 
 # %% ../../nbs/lib/tools/figures.ipynb #c20db0bc
 import argparse
@@ -44,6 +44,7 @@ from dcgan.base.core import (
     resolve_scale,
     runs_root,
     scales,
+    within,
 )
 from ..data.store import load, splits, stored
 from ..gan.checkpoints import digest
@@ -287,13 +288,16 @@ def run_all(jobs:dict, # notebook → its parameters, in order
 
 # %% ../../nbs/lib/tools/figures.ipynb #30ede771
 def read_parameters(p, # pairs of a name and a value, as text
-                    y, # YAML text with a mapping
+                    y, # YAML texts, each with a mapping
                    )->dict:
     "Parameters as on papermill's command line; a `ValueError` for what cannot be read"
-    given = yaml.safe_load(y or '{}')
-    if not isinstance(given, dict):
-        raise ValueError(f"-y wants YAML such as 'epochs: 3', not {y!r}")
-    return {name: yaml.safe_load(value) for name, value in p or []} | given
+    given = {name: yaml.safe_load(value) for name, value in p or []}
+    for text in y or []:
+        mapping = yaml.safe_load(text)
+        if not isinstance(mapping, dict):
+            raise ValueError(f"-y wants YAML such as 'epochs: 3', not {text!r}")
+        given |= mapping
+    return given
 
 def kept_parameters(notebook:str, scale:str)->dict: # such as '05_svhn', 'overnight'
     "What a notebook's results were made with; nothing where none are kept"
@@ -425,10 +429,7 @@ def figures_in_time(a): # arguments of `command_line`
     "Run parts of the notebooks until the minutes are over, and say what is missing"
     began = psutil.Process().create_time() # imports take seconds too
     until = began + 60 * a.minutes - 8 # seconds that the parts have to stop in
-    try:
-        scale, todo = resolve_scale(a.scale), chosen(a.parts)
-    except ValueError as e:
-        raise SystemExit(f'dcgan-figures: {e}') from None
+    scale, todo = resolve_scale(a.scale), chosen(a.parts)
     ledger = Ledger(runs_root()/'parts'/scale)
     ledger.look() # what was killed together with its call is open again
     plan = plan_of(todo, ledger, scale, a.lanes, a.leave)
@@ -449,19 +450,39 @@ def command_line()->argparse.ArgumentParser:
         'the tables and figures, in order. They land in figures/, those of other scales than '
         'overnight in figures/SCALE/.')
     add = parser.add_argument
-    add('notebooks', nargs='*', metavar='NOTEBOOK',
+    add('notebooks', nargs='*', metavar='NOTEBOOK', default=[],
         help='such as 05_svhn; all where none is given')
     add('--scale', default='auto',
         help='smoke, laptop, overnight or paper; auto: paper on a '
                                         'GPU with bf16 and 40 GB, else laptop')
     add('-p', nargs=2, action='append', metavar=('NAME', 'VALUE'),
         help='a parameter, for the notebooks that have it')
-    add('-y', metavar='YAML', help="parameters, such as 'sizes: [26, 52]'")
+    add('-y', action='append', metavar='YAML', help="parameters, such as 'sizes: [26, 52]'")
     add('--kept', action='store_true',
         help='with the parameters of the results in figures/')
     add('--again', action='store_true', help='also what is up to date')
     add_budget(parser.add_argument_group('under a time budget'))
     return parser
+
+# %% ../../nbs/lib/tools/figures.ipynb #cddb348e
+def check_options(a, # arguments
+                  parser): # that read them, of `command_line`
+    "Raise `ValueError` for an option that the call would ignore, or a number out of its range"
+    def given(*names):
+        return [n for n in names if getattr(a, n) != parser.get_default(n)]
+    if a.minutes is None:
+        if found := given('parts', 'lanes', 'leave'):
+            raise ValueError(f'--{found[0]} is for a time budget: give --minutes too')
+        return
+    if found := given('notebooks', 'p', 'y', 'kept'):
+        spelled = dict(notebooks=' '.join(a.notebooks), p='-p', y='-y', kept='--kept')[found[0]]
+        raise ValueError(f'{spelled} does not go with --minutes, which runs parts of notebooks '
+                         f"with parameters of their own: --parts picks from {', '.join(parts)}")
+    within(a.minutes, 0, float('inf'), '--minutes')
+    within(a.leave, 0, float('inf'), '--leave')
+    if a.lanes is not None:
+        within(a.lanes, 1, 64, '--lanes')
+
 
 # %% ../../nbs/lib/tools/figures.ipynb #51fa1e89
 def asked_for(names:list # of notebooks; empty for all
@@ -478,18 +499,12 @@ def _read_all_kept(): # a `ValueError` that names a damaged file
         provenances(scale)
 
 # %% ../../nbs/lib/tools/figures.ipynb #29367cef
-def figures_cli():
-    "Run the notebooks that make the tables and figures, in order; exits with what failed"
-    a = command_line().parse_args()
-    if a.minutes:
-        return figures_in_time(a)
-    try:
-        names = asked_for(a.notebooks)
-        scale = resolve_scale(a.scale)
-        _read_all_kept()
-        jobs = jobs_of(names, scale, read_parameters(a.p, a.y), a.kept)
-    except (ValueError, yaml.YAMLError) as e:
-        raise SystemExit(f'dcgan-figures: {e}') from None
+def make_figures(a): # arguments of `command_line`
+    "Run the notebooks in order; a `ValueError` for what cannot be run; exits with what failed"
+    names = asked_for(a.notebooks)
+    scale = resolve_scale(a.scale)
+    _read_all_kept()
+    jobs = jobs_of(names, scale, read_parameters(a.p, a.y), a.kept)
     print(forecast(names, scale), flush=True)
     failed = run_all(jobs, scale, a.again)
     for name, reason in failed.items():
@@ -498,3 +513,14 @@ def figures_cli():
         ran = runs_root()/'executed'
         raise SystemExit(f'{len(failed)} of {len(names)} notebooks failed: see {ran}. '
                          'The same command goes on with what is missing.')
+
+def figures_cli():
+    "Run the notebooks that make the tables and figures, in order; exits with what failed"
+    parser = command_line()
+    a = parser.parse_args()
+    try:
+        check_options(a, parser)
+        make_figures(a) if a.minutes is None else figures_in_time(a)
+    except (ValueError, OSError, yaml.YAMLError) as e:
+        raise SystemExit(f'dcgan-figures: {e}') from None
+

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['budget', 'shown_columns', 'most_rows', 'marker', 'picture_of', 'is_noise', 'link_pictures', 'slim', 'best_kept',
            'number', 'short_table', 'screen_of', 'fill_first_screen', 'fill_first_screens', 'known_commits',
-           'faults_of', 'verify', 'agree', 'differences', 'remake', 'verify_cli']
+           'faults_of', 'verify', 'agree', 'differences', 'command_again', 'remake', 'verify_cli']
 
 # %% ../../nbs/lib/tools/kept.ipynb #d484b96e
 import argparse
@@ -150,13 +150,20 @@ def fill_first_screens()->list: # such as ['05_svhn']
     return sorted(p.stem for p in paths if fill_first_screen(p))
 
 # %% ../../nbs/lib/tools/kept.ipynb #e1ebf959
-def known_commits()->set|None: # of 12 hexadecimal digits; None outside git
+def _git(*args): # None where git fails or is not installed
+    command = ['git', '-C', str(project_root()), *args]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+def known_commits()->set|None: # of 12 hexadecimal digits; None where git knows no whole history
     "The commits of this repository"
-    command = ['git', '-C', str(project_root()), 'rev-list',
-               '--all', '--abbrev-commit',
-               '--abbrev=12']
-    done = subprocess.run(command, capture_output=True, text=True)
-    return {c[:12] for c in done.stdout.split()} if done.returncode == 0 else None
+    if _git('rev-parse', '--is-shallow-repository') != 'false':
+        return None
+    found = _git('rev-list', '--all')
+    return found and {c[:12] for c in found.split()}
 
 # %% ../../nbs/lib/tools/kept.ipynb #929d1745
 def faults_of(path:Path, # a provenance file
@@ -189,11 +196,14 @@ def _is_of_another_kind(path): # whole, and no provenance
     except ValueError:
         return False
 
-def verify(folder:Path # such as figures/
+def verify(folder:Path, # such as figures/
+           commits:set=None, # of `known_commits`; None: not checked
           )->dict: # file → its faults, of those that have any
-    "Check every kept result below a folder"
-    commits = known_commits()
+    "Check every kept result below a folder; a `ValueError` where there is none"
     paths = [p for p in sorted(Path(folder).rglob('*.json')) if not _is_of_another_kind(p)]
+    if not paths:
+        raise ValueError(f'{folder} holds no kept results: run it in a checkout of dcgan, or name '
+                         'their folder by $DCGAN_FIGURES')
     found = {p.relative_to(folder).as_posix(): faults_of(p, commits) for p in paths}
     return {file: faults for file, faults in found.items() if faults}
 
@@ -221,6 +231,15 @@ def differences(kept:dict, # contents of a provenance file
     return missing + changed
 
 # %% ../../nbs/lib/tools/kept.ipynb #45ed8c0c
+def command_again(notebook:str, # such as '05_svhn'
+                  scale:str, # of the results
+                  parameters:dict, # of their provenance
+                 )->list: # a program and its arguments
+    "The command that makes results again with the parameters that they were made with"
+    given = json.dumps({k: v for k, v in parameters.items() if v is not None})
+    call = 'from dcgan.tools.figures import figures_cli; figures_cli()'
+    return [sys.executable, '-c', call, notebook, '--scale', scale, '-y', given]
+
 def remake(notebook:str, # such as '05_svhn'
            scale:str='overnight', # of the kept results
           )->dict: # file → differences, of the tables that have any
@@ -230,18 +249,24 @@ def remake(notebook:str, # such as '05_svhn'
     if not kept:
         raise ValueError(f'{figures_root(scale)} holds no results of {notebook}: '
                          f'dcgan-figures {notebook} --scale {scale} makes them')
-    given = next(iter(kept.values()))['parameters']
-    options = [text for k, v in given.items() if v is not None for text in ('-y', f'{k}: {v}')]
-    call = 'from dcgan.tools.figures import figures_cli; figures_cli()'
-    command = [sys.executable, '-c', call, notebook, '--scale', scale, *options]
+    command = command_again(notebook, scale, next(iter(kept.values()))['parameters'])
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(command, check=True,
-                       env=os.environ | dict(DCGAN_FIGURES=folder))
+        done = subprocess.run(command, env=os.environ | dict(DCGAN_FIGURES=folder))
+        if done.returncode:
+            raise ValueError(f'{notebook} could not be made again, so nothing was compared: '
+                             'its run says above why')
         new = {p.name: read_provenance(p) for p in Path(folder).rglob('*.json')}
     found = {file: differences(k, new.get(file, {})) for file, k in kept.items()}
     return {file: said for file, said in found.items() if said}
 
 # %% ../../nbs/lib/tools/kept.ipynb #a3c16c88
+def _traced(): # as of `verify`, over all that is kept
+    commits = known_commits()
+    if commits is None:
+        print('Commits are not checked: there is no git repository with its whole history here '
+              '(a shallow clone: git fetch --unshallow)')
+    return verify(figures_root('overnight'), commits)
+
 def verify_cli():
     "Check the kept results, or make those of a notebook again; exits with what does not hold"
     parser = argparse.ArgumentParser('dcgan-verify', description=verify_cli.__doc__)
@@ -251,8 +276,8 @@ def verify_cli():
                         help='of the results to make again')
     a = parser.parse_args()
     try:
-        found = remake(a.notebook, a.scale) if a.notebook else verify(figures_root('overnight'))
-    except ValueError as e:
+        found = remake(a.notebook, a.scale) if a.notebook else _traced()
+    except (ValueError, OSError) as e:
         raise SystemExit(f'dcgan-verify: {e}') from None
     for file, faults in found.items():
         print(f"{file}: {'; '.join(faults)}")

@@ -15,11 +15,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 import dcgan
 from ..base.core import Run, figures_root, one_of, read_provenance
-from ..gan.checkpoints import read_checkpoint
+from ..gan import checkpoints
+from ..gan.checkpoints import read_tensors
 from ..gan.nets import build, families
 from ..gan.trainer import Recipe
 
@@ -122,12 +123,18 @@ def networks_from(tensors:dict, # such as 'G.stages.0.op.weight' → tensor
     return found
 
 # %% ../../nbs/lib/tools/pretrained.ipynb #35c0d0c2
+def _tells_recipe(kept): # is it the provenance of networks?
+    return isinstance(kept.get('recipe'), dict)
+
 def read_weights(path:Path # a .safetensors file with its .json beside it
                 )->SimpleNamespace: # G, D (None where it is not kept), recipe, provenance
     "Networks that `keep_weights` kept; a `FileNotFoundError` or `ValueError` that says why not"
     kept = read_provenance(path.with_suffix('.json'))
+    if not _tells_recipe(kept):
+        raise ValueError(f"{path.with_suffix('.json')} tells no recipe: give networks that "
+                         'dcgan-train or a notebook kept')
     recipe = recipe_from(kept['recipe'], path)
-    networks = networks_from(load_file(path), recipe, path)
+    networks = networks_from(read_tensors(path)[0], recipe, path)
     return SimpleNamespace(**networks, recipe=recipe, provenance=kept)
 
 def load_pretrained(name:str, # one of `pretrained_names`
@@ -142,7 +149,7 @@ def load_pretrained(name:str, # one of `pretrained_names`
 def read_training(path:Path # a checkpoint
                  )->SimpleNamespace: # G, D, recipe, provenance
     "The networks of a checkpoint, G averaged where the recipe has an average"
-    tensors, record = read_checkpoint(path)
+    tensors, record = checkpoints.read_training(path, ('recipe', 'epoch', 'made'))
     recipe = recipe_from(record['recipe'], path)
     averaged = {k.replace('average.', 'G.', 1): t for k, t in tensors.items()
                 if k.startswith('average.')}
@@ -180,4 +187,6 @@ def load_networks(source # a name of `pretrained_names`, a run's folder, a .safe
         names = ', '.join(pretrained_names()) or 'none here: set $DCGAN_FIGURES, or use a checkout'
         raise ValueError(f'no network in {str(source)!r}: give a folder that dcgan-train printed, '
                          f'a .safetensors file, or a pretrained name ({names})')
-    return read_weights(path) if path.with_suffix('.json').exists() else read_training(path)
+    beside = path.with_suffix('.json')
+    kept = beside.exists() and _tells_recipe(read_provenance(beside))
+    return read_weights(path) if kept else read_training(path)

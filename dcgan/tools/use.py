@@ -11,6 +11,7 @@ __all__ = ['block', 'n_frozen', 'film_writers', 'truncated', 'draw_block', 'froz
 import copy
 import json
 import math
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,14 @@ from PIL import Image
 from torchvision.utils import make_grid
 
 # %% ../../nbs/lib/tools/use.ipynb #0d73aa1b
-from ..base.core import atomic_path, generator, one_of, pick_device, within
+from dcgan.base.core import (
+    atomic_path,
+    generator,
+    name_in_errors,
+    one_of,
+    pick_device,
+    within,
+)
 from ..base.plots import write_gif, write_mp4
 from ..base.tables import markdown_table
 from ..data.feed import to_uint8
@@ -122,18 +130,22 @@ def write_picture(x:torch.Tensor, # C×H×W, uint8, C 1 or 3
 def write_images(x:torch.Tensor, # N×C×H×W, uint8
                  out, # a .png file for a grid, else a new or empty folder
                 )->Path: # of the file or folder
-    "Write images; a `FileExistsError` for a folder that holds something"
+    "Write all images or none; a `FileExistsError` for a folder that holds something"
     out = Path(out)
     if out.suffix.lower() == '.png':
         with atomic_path(out) as path:
             write_picture(side_by_side(x), path)
         return out
-    out.mkdir(parents=True, exist_ok=True)
+    with name_in_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         raise FileExistsError(f'{out} is not empty: choose a new folder, or a name with .png for '
                               'a grid')
-    for i, image in enumerate(x):
-        write_picture(image, out/f'{i:06d}.png')
+    with name_in_errors(out), tempfile.TemporaryDirectory(prefix='.unfinished.', dir=out) as part:
+        for i, image in enumerate(x):
+            write_picture(image, Path(part)/f'{i:06d}.png')
+        for path in sorted(Path(part).iterdir()):
+            path.rename(out/path.name)
     return out
 
 # %% ../../nbs/lib/tools/use.ipynb #09447aea
@@ -176,6 +188,12 @@ def film(source, # as of `generate`
 def _spread(n, found): # indices of at most n of so many, evenly over all
     return np.linspace(0, found - 1, min(n, found)).round().astype(int)
 
+def _named(read, path, *args): # read(path, *args); an error names the file
+    try:
+        return read(path, *args)
+    except (OSError, ValueError) as e:
+        raise ValueError(f'{path} cannot be read: {e}') from e
+
 def read_images(folder, # of image files, in subfolders too
                 size:int=None, # side, pixels; None: the shorter side of the first image
                 n:int=10_000, # images at most
@@ -184,11 +202,8 @@ def read_images(folder, # of image files, in subfolders too
     folder = Path(folder)
     names = list_folder(folder).names
     names = [names[i] for i in _spread(n, len(names))]
-    try:
-        size = size or min(read_photo(folder/names[0]).size)
-        return torch.from_numpy(np.stack([decode(folder/name, size) for name in names]))
-    except (OSError, ValueError) as e:
-        raise ValueError(f'{folder} holds an image that cannot be read: {e}') from e
+    size = size or min(_named(read_photo, folder/names[0]).size)
+    return torch.from_numpy(np.stack([_named(decode, folder/name, size) for name in names]))
 
 # %% ../../nbs/lib/tools/use.ipynb #ad4a297d
 def _as_rgb(x):
@@ -332,8 +347,8 @@ def walk_cli(source:str, # a pretrained name, a run's folder or a checkpoint
         within(fps, 1, 50, 'fps')
         frames = film(source, n, points, steps, kind, seed,
                       truncation, label, zoom, device)
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        write(frames, out, fps)
+        with atomic_path(out) as path: # its name ends as `out` does
+            write(frames, path, fps)
         print(f'{len(frames)} frames of {frames.shape[2]}×{frames.shape[1]} pixels in {out}')
     _ending('dcgan-walk', act)
 
