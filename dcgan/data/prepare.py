@@ -283,16 +283,17 @@ def _alone(path):
         lock.release()
 
 # %% ../../nbs/lib/data/prepare.ipynb #10d18d92
-def _summary(folder):
-    info = describe_set(folder)
+def _in_words(info): # as of `describe_set`
     counts = ' + '.join(f"{info[s]['shape'][0]:,}" for s in splits if s in info)
     shape = '×'.join(map(str, info['train']['shape'][1:]))
     said = [f'{counts} images of {shape}']
     said += [f"{len(info['classes'])} classes" if 'classes' in info else
              'labelled' if info['train']['labels'] else 'no labels']
     said += [f"split by its folders {' and '.join(info['folders'])}"] if 'folders' in info else []
-    said += [f"{len(info.get('skipped', []))} skipped", f'in {folder}']
-    return f"{folder.name}: {', '.join(said)}"
+    return ', '.join([*said, f"{len(info.get('skipped', []))} skipped"])
+
+def _summary(folder):
+    return f'{folder.name}: {describe_set(folder, _in_words)}, in {folder}'
 
 # %% ../../nbs/lib/data/prepare.ipynb #63339856
 def _refuse_name(name, source):

@@ -267,12 +267,19 @@ source_kinds = dict(
                       'min-resized centre crops', 32))
 
 # %% ../../nbs/lib/data/sources.ipynb #5e7faef4
+def _of_lmdb(error, folder): # what to raise for it: not all is damage
+    for number in _machine - {errno.ENOENT}: # which LMDB says of an empty file
+        if str(error).endswith(os.strerror(number)):
+            return OSError(number, os.strerror(number), str(folder))
+    return ValueError(f'{folder} is damaged ({error}): get it anew')
+
 def _open_lmdb(folder):
+    (folder/'data.mdb').open('rb').close() # else the system's reason is lost
     try:
         env = lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
         needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
     except lmdb.Error as e:
-        raise ValueError(f'{folder} is damaged ({e}): get it anew') from e
+        raise _of_lmdb(e, folder) from e
     has = (folder/'data.mdb').stat().st_size
     if has < needed:
         raise ValueError(f'{folder} is cut, {has:,} of {needed:,} bytes: get it anew')
@@ -284,7 +291,7 @@ def _lmdb_keys(folder):
         with _open_lmdb(folder) as env, env.begin() as transaction:
             keys = [key.decode() for key in transaction.cursor().iternext(values=False)]
     except lmdb.Error as e:
-        raise ValueError(f'{folder} is damaged ({e}): get it anew') from e
+        raise _of_lmdb(e, folder) from e
     if not keys:
         raise ValueError(f'{folder} is empty: get it anew')
     return keys

@@ -39,13 +39,21 @@ def write_checkpoint(path, # a .safetensors file
             raise _of_the_system(e) from e
 
 # %% ../../nbs/lib/gan/checkpoints.ipynb #c32263a4
+def _contents(path): # tensors, and the record
+    Path(path).open('rb').close() # safetensors calls what it cannot open missing
+    try:
+        with safe_open(path, 'pt') as f:
+            record = json.loads(f.metadata()['trainer'])
+            return {k: f.get_tensor(k) for k in f.keys()}, record
+    except SafetensorError as e:
+        raise _of_the_system(e) from e
+
 def read_checkpoint(path # a .safetensors file
                    )->tuple: # tensors by name, on the CPU; and the record
     "A checkpoint's contents; a `ValueError` that names a damaged file"
     try:
-        with name_in_errors(path), safe_open(path, 'pt') as f:
-            record = json.loads(f.metadata()['trainer'])
-            return {k: f.get_tensor(k) for k in f.keys()}, record
+        with name_in_errors(path):
+            return _contents(path)
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as e:
         raise ValueError(f'{path} is damaged or not a checkpoint of this library ({e}): '
                          'move it away to train again from the start, or give one that dcgan-train '
