@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['system_folders', 'train_names', 'test_names', 'source_kinds', 'fails_machine', 'reason', 'Listing', 'image_endings',
-           'list_folder', 'read_photo', 'decode', 'SourceKind', 'cut_faces']
+           'list_folder', 'read_photo', 'cropped', 'decode', 'SourceKind', 'cut_faces']
 
 # %% ../../nbs/lib/data/sources.ipynb #a652e68d
 import errno
@@ -243,11 +243,18 @@ def _fit(image, size): # 3×size×size
     fitted = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
     return np.asarray(fitted).transpose(2, 0, 1)
 
+def cropped(file, # a path, or an open file
+            size:int, # side of the result, pixels
+           )->tuple: # 3×size×size, uint8; was it enlarged?
+    "An image file as a min-resized centre crop, and whether it has fewer pixels than that"
+    photo = read_photo(file, 2 * size)
+    return _fit(photo, size), min(photo.size) < size
+
 def decode(file, # a path, or an open file
            size:int, # side of the result, pixels
           )->np.ndarray: # 3×size×size, uint8
     "An image file as a min-resized centre crop"
-    return _fit(read_photo(file, 2 * size), size)
+    return cropped(file, size)[0]
 
 # %% ../../nbs/lib/data/sources.ipynb #34055277
 @dataclass(frozen=True)
@@ -255,12 +262,12 @@ class SourceKind:
     "How a kind of source is listed and read"
     list:Callable # folder → `Listing`
     open:Callable # folder → what `read` reads from; called in the process that reads
-    read:Callable # (opened, name, size) → uint8 images, 3×size×size; None for one that is too small
+    read:Callable # (opened, name, size) → images as of `cropped`; None for one that is too small
     note:str # how images were made, for the note of the set
     size:int = 64 # side of images, unless asked for
 
 def _read_picture(folder, name, size):
-    return [decode(folder/name, size)]
+    return [cropped(folder/name, size)]
 
 source_kinds = dict(
     folder=SourceKind(list_folder, Path, _read_picture,
@@ -320,7 +327,7 @@ def _read_lsun(source, name, size):
     folder, key = name.split('/', 1)
     with _opened_lmdb(source/folder, os.getpid()).begin() as transaction:
         file = transaction.get(key.encode())
-    return [decode(io.BytesIO(file), size)]
+    return [cropped(io.BytesIO(file), size)]
 
 source_kinds['lsun'] = SourceKind(_list_lsun, Path, _read_lsun,
                                   'min-resized centre crops')
@@ -351,7 +358,8 @@ def _read_faces(opened, name, size):
     folder, cascade = opened
     def find(grey):
         return cascade.detectMultiScale(grey, 1.1, 5, minSize=(size // 2, size // 2))
-    faces = list(cut_faces(read_photo(folder/name), find, size))
+    faces = [face if face is None else (face, False)
+             for face in cut_faces(read_photo(folder/name), find, size)]
     if not faces:
         raise ValueError(f'no face of {size // 2} pixels or more, seen from the front (--size '
                          'takes smaller ones, --kind folder whole photos)')
