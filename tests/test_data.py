@@ -1,4 +1,5 @@
 "The image store from the command line: unreadable files, kills, damaged sets, no network"
+import errno
 import json
 import os
 import re
@@ -7,11 +8,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from conftest import contents
 from PIL import Image
 
 from dcgan.data.prepare import prepare, prepare_cli
+from dcgan.data.sources import decode
 from dcgan.data.store import load
 
 
@@ -82,6 +85,35 @@ def test_splits_of_a_folder_are_kept_and_said(sandbox, photos, capsys):
     assert 'split by its folders train and val' in capsys.readouterr().out
     assert [len(load('pets', split)) for split in ('train', 'test')] == [6, 6]
     assert described('pets')['classes'] == ['cat', 'dog']
+
+def test_small_pictures_are_enlarged_and_counted(run, photos):
+    done = run('dcgan-prepare', 'pets', source=photos, test_share=0, size=64)
+    assert ' 2 classes, 6 enlarged, 2 skipped' in done.stdout
+    assert load('pets').note.endswith(', 6 enlarged')
+
+def test_a_folder_whose_name_is_no_text_is_noted_readably(sandbox, photos):
+    source = os.fsdecode(b'\xe9t\xe9')
+    photos.rename(source)
+    prepare('pets', source=source, test_share=0, workers=1)
+    assert load('pets').note.startswith('folder ?t?: 32×32')
+
+def test_a_lack_of_memory_is_no_property_of_a_picture(sandbox, photos):
+    "In a process of its own: what it has left is less than the picture takes"
+    big = Image.effect_noise((4000, 3000), 9).convert('RGB')
+    big.save(photos/'big.webp')
+    child = os.fork()
+    if not child:
+        os._exit(read_with_little_memory(photos))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == errno.ENOMEM
+
+def read_with_little_memory(folder): # the number of the error
+    taken = psutil.Process().memory_info().vms + 2**23
+    resource.setrlimit(resource.RLIMIT_AS, (taken, taken))
+    try:
+        decode(folder/'big.webp', 32)
+    except Exception as e:
+        return getattr(e, 'errno', None) or 1
+    return 0
 
 def test_other_endings_are_used_or_listed(photos, drawn):
     save(drawn['street_digits'].images[9], photos/'cat/9.ppm')
@@ -231,6 +263,11 @@ def test_unknown_set_lists_what_there_is(store):
     with pytest.raises(ValueError, match=rf'{there}.*`dcgan-prepare NAME` adds a set'):
         load('svhm')
 
+def test_an_empty_description_names_the_remedy(error_of, store, photos):
+    (store/'streets'/described_in).write_text('{}')
+    error = error_of(prepare_cli, 'streets', source=photos)
+    assert "dataset.json is damaged ('train'): move" in error and '\n' not in error
+
 # Wrong commands, and no network
 
 wrong = {
@@ -272,6 +309,6 @@ def test_damaged_download_says_how_to_replace_it(run, sandbox):
     for name in ('train_32x32.mat', 'test_32x32.mat'):
         (folder/name).write_text('not a matrix')
     done = run('dcgan-prepare', 'svhn')
-    assert done.returncode and 'svhn: the download failed' in done.stderr
+    assert done.returncode and 'train_32x32.mat is not the original (12 bytes)' in done.stderr
     assert f'put them into {folder}' in done.stderr and 'Traceback' not in done.stderr
     assert (folder/'test_32x32.mat').read_text() == 'not a matrix'

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['scales', 'devices', 'precisions', 'protocols', 'one_of', 'within', 'checkout', 'project_root', 'export_library',
-           'data_root', 'runs_root', 'figures_root', 'name_in_errors', 'sync', 'unfinished', 'atomic_path',
-           'resolve_scale', 'by_scale', 'seed_of', 'generator', 'be_deterministic', 'seed_everything', 'pick_device',
-           'pick_precision', 'double', 'noise_like', 'layout', 'commit', 'versions', 'device_name', 'Run', 'protocol',
-           'hash_of', 'read_provenance']
+           'data_root', 'runs_root', 'figures_root', 'lacks_memory', 'name_in_errors', 'sync', 'unfinished',
+           'atomic_path', 'resolve_scale', 'by_scale', 'seed_of', 'generator', 'be_deterministic', 'seed_everything',
+           'pick_device', 'pick_precision', 'double', 'noise_like', 'layout', 'commit', 'versions', 'device_name',
+           'Run', 'protocol', 'hash_of', 'read_provenance']
 
 # %% ../../nbs/lib/base/core.ipynb #c367841f
 import ast
@@ -114,6 +114,16 @@ def figures_root(scale:str='overnight', # a resolved scale
     "The folder that holds the tables and figures of a scale, so that no scale overwrites another"
     return _root('DCGAN_FIGURES', 'figures')/('' if scale == 'overnight' else scale)
 
+# %% ../../nbs/lib/base/core.ipynb #81bc003a
+def lacks_memory(error:Exception # of any library
+                )->bool:
+    "Whether an error says that memory is short: this machine's or a GPU's"
+    if isinstance(error, OSError) and error.errno:
+        return error.errno == errno.ENOMEM
+    said = re.search('(allocate|not enough|out of) memory', str(error), re.I)
+    told = isinstance(error, (OSError, RuntimeError)) and said is not None
+    return told or isinstance(error, MemoryError)
+
 # %% ../../nbs/lib/base/core.ipynb #6e95dc8a
 _room = 'make room there and run it again'
 _elsewhere = 'DCGAN_DATA, DCGAN_RUNS and DCGAN_FIGURES can name folders elsewhere'
@@ -133,12 +143,16 @@ def _with_remedy(e): # what an `OSError` says, and what helps
 @contextlib.contextmanager
 def name_in_errors(path, # what is read or written in the block
                   ):
-    "An `OSError` of the block names a file, `path` where it names none, and what helps"
+    "An `OSError` or a lack of memory names a file, `path` where it names none, and what helps"
     try:
         yield
     except OSError as e:
         named = str(path if e.filename is None else e.filename)
         raise OSError(_number(e), _with_remedy(e), named) from e
+    except (MemoryError, RuntimeError) as e:
+        if not lacks_memory(e):
+            raise
+        raise OSError(errno.ENOMEM, str(e) or os.strerror(errno.ENOMEM), str(path)) from e
 
 # %% ../../nbs/lib/base/core.ipynb #9a184ce5
 def sync(path # a file, or a folder whose entries changed

@@ -7,7 +7,9 @@ __all__ = ['downloads', 'online', 'Download', 'prepare_download']
 
 # %% ../../nbs/lib/data/download.ipynb #7aecf7a0
 import contextlib
+import errno
 import functools
+import hashlib
 import importlib
 import socket
 import threading
@@ -18,6 +20,8 @@ from urllib.request import urlopen
 
 import numpy as np
 
+from ..base.core import name_in_errors
+from .sources import fails_machine
 from .store import write_set
 
 # %% ../../nbs/lib/data/download.ipynb #74b89eb5
@@ -44,7 +48,7 @@ class Download:
     "A set that torchvision downloads"
     dataset:str # torchvision's class
     site:str # URL of the files
-    files:list # as they are downloaded
+    files:dict # as they are downloaded → MD5
     splits:list # torchvision's arguments for train and test
     under:str = '' # where torchvision looks for them, below its folder
     unpacked:list = None # what serves as well, likewise
@@ -55,14 +59,18 @@ _ubyte = [f'{split}-{what}-ubyte' for split in ('train', 't10k')
 downloads = dict(
     mnist=Download(
         'MNIST', 'https://ossci-datasets.s3.amazonaws.com/mnist/',
-        [f'{f}.gz' for f in _ubyte],
+        dict(zip([f'{f}.gz' for f in _ubyte],
+                 ['f68b3c2dcbeaaa9fbdd348bbdeb94873', 'd53e105ee54ea40749a09fcbcd1e9432',
+                  '9fb629c4189551a2d022fa330f9573f3', 'ec29112dd5afa0611ce80d1b7f02629c'])),
         [dict(train=True), dict(train=False)], 'MNIST/raw', _ubyte),
     svhn=Download(
         'SVHN', 'http://ufldl.stanford.edu/housenumbers/',
-        ['train_32x32.mat', 'test_32x32.mat'],
+        {'train_32x32.mat': 'e26dedcc434d2e4c54c9b2d4a06d8373',
+         'test_32x32.mat': 'eb5a983be6a315427106f1b164d9cef3'},
         [dict(split='train'), dict(split='test')]),
     cifar10=Download(
-        'CIFAR10', 'https://www.cs.toronto.edu/~kriz/', ['cifar-10-python.tar.gz'],
+        'CIFAR10', 'https://www.cs.toronto.edu/~kriz/',
+        {'cifar-10-python.tar.gz': 'c58f30108f718f92721af3b95e74349a'},
         [dict(train=True), dict(train=False)], unpacked=['cifar-10-batches-py']))
 
 # %% ../../nbs/lib/data/download.ipynb #75fde377
@@ -76,9 +84,18 @@ def _arrays(dataset): # images and labels of a data set of torchvision
     return _channels_first(np.asarray(dataset.data)), np.asarray(labels)
 
 # %% ../../nbs/lib/data/download.ipynb #95b023bb
-def _is_there(download, folder): # are its files in torchvision's folder?
-    kept = [download.files] + ([download.unpacked] if download.unpacked else [])
-    return any(all((folder/download.under/f).exists() for f in files) for files in kept)
+def _is_unpacked(download, folder): # is something unpacked in torchvision's folder?
+    return any((folder/download.under/f).exists() for f in download.unpacked or [])
+
+def _wrong(download, folder): # with the files as they are downloaded; None if nothing is
+    for file, md5 in download.files.items():
+        path = folder/download.under/file
+        if not path.exists():
+            return f'{path} is missing'
+        with name_in_errors(path):
+            content = path.read_bytes()
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+            return f'{path} is not the original ({len(content):,} bytes)'
 
 @contextlib.contextmanager
 def _patience(seconds): # of sockets that do not say how long they wait
@@ -90,6 +107,20 @@ def _patience(seconds): # of sockets that do not say how long they wait
         socket.setdefaulttimeout(before)
 
 # %% ../../nbs/lib/data/download.ipynb #4feecf3f
+def _splits(d, folder, download): # images and labels of train and test
+    dataset = getattr(importlib.import_module('torchvision.datasets'), d.dataset)
+    with _patience(30):
+        return [_arrays(dataset(str(folder), download=download, **s)) for s in d.splits]
+
+def _why(d, folder, e): # a set cannot be made, if it is not this machine
+    local = fails_machine(e) or getattr(e, 'errno', None) in (errno.EACCES, errno.EPERM)
+    if local and not isinstance(e, (ConnectionError, TimeoutError)):
+        with name_in_errors(folder):
+            raise e
+    if _is_unpacked(d, folder):
+        return f'{folder/d.under} holds unpacked files that are damaged ({e}): move them away'
+    return f'the download failed ({e})'
+
 def prepare_download(name:str, # one of `downloads`
                      root:Path, # the store
                      source=None, # folder of torchvision's files; None: downloads/NAME in the store
@@ -99,12 +130,15 @@ def prepare_download(name:str, # one of `downloads`
     command = f'dcgan-prepare {name}' + (f' --source {source}' if source else '')
     by_hand = (f"Get {', '.join(d.files)} from {d.site}, put them into {folder/d.under} "
                f'and run `{command}` again')
-    if not (_is_there(d, folder) or online(d.site)):
-        raise ConnectionError(f'{name}: no network, {d.site} does not answer. {by_hand}')
-    dataset = getattr(importlib.import_module('torchvision.datasets'), d.dataset)
+    wrong = _wrong(d, folder)
+    if wrong and not _is_unpacked(d, folder):
+        if source:
+            raise ConnectionError(f'{name}: {wrong}. {by_hand}')
+        if not online(d.site):
+            raise ConnectionError(
+                f'{name}: no network, {d.site} does not answer, and {wrong}. {by_hand}')
     try:
-        with _patience(30):
-            train, test = [_arrays(dataset(str(folder), download=True, **s)) for s in d.splits]
+        train, test = _splits(d, folder, download=not (source and wrong))
     except Exception as e:
-        raise ConnectionError(f'{name}: the download failed ({e}). {by_hand}') from e
+        raise ConnectionError(f'{name}: {_why(d, folder, e)}. {by_hand}') from e
     return write_set(name, train, test, 'the original files, complete', root)

@@ -18,6 +18,7 @@ import sys
 import threading
 
 # %% ../../nbs/lib/data/prepare.ipynb #4f6bdc7e
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -59,41 +60,44 @@ class _Chunk:
 
 def _is_done(stem):
     try:
-        return len(_Chunk(stem).record['kept']) == len(_Chunk(stem))
+        chunk = _Chunk(stem)
+        return len(chunk.record['kept']) == len(chunk) and 'enlarged' in chunk.record
     except (OSError, ValueError, EOFError, KeyError, TypeError):
         return False
 
 # %% ../../nbs/lib/data/prepare.ipynb #a338e629
-def _read_one(kind, opened, name, size): # images; why there are none; how many were too small
+def _read_one(kind, opened, name, size): # images; why there are none; counts of others
     try:
         found = list(kind.read(opened, name, size))
     except Exception as e:
         if not fails_machine(e):
-            return [], reason(e), 0
+            return [], reason(e), {}
         number = e.errno if isinstance(e, OSError) else errno.ENOMEM
         said = f'{os.strerror(number)} (the same command goes on from here)'
         raise OSError(number, said, name) from e
     large = [image for image in found if image is not None]
     why = None if large else f'smaller than {size} pixels'
-    return large, why, len(found) - len(large)
+    counts = dict(small=len(found) - len(large), enlarged=sum(enlarged for _, enlarged in large))
+    return [image for image, _ in large], why, counts
 
 # %% ../../nbs/lib/data/prepare.ipynb #2de57e14
 def _read_all(kind, source, names, size): # images, N×3×size×size, and the record
-    images, kept, skipped, small = [], [], {}, 0
+    images, kept, skipped, counts = [], [], {}, Counter(small=0, enlarged=0)
     opened = kind.open(source)
     for name in names:
-        found, why, too_small = _read_one(kind, opened, name, size)
+        found, why, more = _read_one(kind, opened, name, size)
         images += found
         kept += [name] * len(found)
-        small += too_small
+        counts.update(more)
         if why:
             skipped[name] = why
     images = np.array(images, np.uint8).reshape(-1, 3, size, size)
-    return images, dict(kept=kept, small=small, skipped=skipped)
+    return images, dict(kept=kept, skipped=skipped, **counts)
 
 # %% ../../nbs/lib/data/prepare.ipynb #d1dd3053
 def _decode_chunk(stem, kind, source, names, size): # the number of names
-    images, record = _read_all(source_kinds[kind], source, names, size)
+    with name_in_errors(stem):
+        images, record = _read_all(source_kinds[kind], source, names, size)
     with atomic_path(f'{stem}.npy') as p, open(p, 'wb') as f:
         np.save(f, images)
     with atomic_path(f'{stem}.json') as p:
@@ -115,17 +119,18 @@ def _pool(workers):
 
 # %% ../../nbs/lib/data/prepare.ipynb #febd553c
 def _decode_some(jobs, workers, bar): # the jobs that were lost with a worker
-    pool = _pool(workers)
-    running = {pool.submit(_decode_chunk, *job): job for job in jobs}
+    pool, left, running = _pool(workers), {job[0]: job for job in jobs}, {}
     try:
+        for job in jobs:
+            running[pool.submit(_decode_chunk, *job)] = job[0]
         for chunk in as_completed(running):
             bar.update(chunk.result())
-            del running[chunk]
-    except BrokenProcessPool:
+            del left[running[chunk]]
+    except BrokenProcessPool: # also while jobs are submitted
         pass
     finally:
         pool.shutdown(cancel_futures=True)
-    return [job for job in running.values() if not _is_done(job[0])]
+    return [job for stem, job in left.items() if not _is_done(stem)]
 
 # %% ../../nbs/lib/data/prepare.ipynb #89e099d3
 def _decode_all(jobs, workers):
@@ -150,8 +155,9 @@ def _give_up(jobs):
 # %% ../../nbs/lib/data/prepare.ipynb #14aa8cf8
 def _read_plan(path): # None if there is none, or one that a crash left empty
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        with name_in_errors(path):
+            return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
         return None
 
 def _keep_plan(partial, plan):
@@ -193,15 +199,18 @@ def _gather(jobs, number_of): # what `write_set` takes; the chunks; number_of: n
     labels = None if None in numbers else np.array(numbers)
     return ([c for c in chunks if len(c)], labels) if kept else None, chunks
 
-def _left_out(chunks): # the number of those too small; name → why it is left out
+def _skipped(chunks): # name → why it is left out
     skipped = {}
     for chunk in chunks:
         skipped |= chunk.record['skipped']
-    return sum(chunk.record['small'] for chunk in chunks), skipped
+    return skipped
+
+def _count(chunks, what): # small or enlarged
+    return sum(chunk.record[what] for chunk in chunks)
 
 # %% ../../nbs/lib/data/prepare.ipynb #114e3f6c
 def _refuse_no_images(source, size, chunks): # where no image of the training split is kept
-    small, skipped = _left_out(chunks)
+    small, skipped = _count(chunks, 'small'), _skipped(chunks)
     if small:
         raise ValueError(
         f'{source}: all {small} found are smaller than {size} pixels: --size takes a smaller side')
@@ -223,13 +232,14 @@ def _write_images(name, root, source, kind, size, listing, jobs):
     (train, chunks), (test, more) = (_gather(jobs[s], number_of) for s in splits)
     if not train:
         _refuse_no_images(source, size, chunks)
-    small, skipped = _left_out(chunks + more)
-    skipped |= listing.skipped
+    small, enlarged = (_count(chunks + more, what) for what in ('small', 'enlarged'))
     note = (f'{kind} {source.resolve().name}: {size}×{size} {source_kinds[kind].note}'
-            + (f', {small} smaller ones left out' if small else ''))
-    said = {k: v for k, v in dict(classes=classes, folders=listing.folders).items() if v}
-    return write_set(name, train, test, note, root, **said,
-                     skipped=dict(sorted(skipped.items())))
+            + (f', {small} smaller ones left out' if small else '')
+            + (f', {enlarged} enlarged' if enlarged else ''))
+    said = dict(classes=classes, folders=listing.folders, enlarged=enlarged)
+    skipped = _skipped(chunks + more) | listing.skipped
+    return write_set(name, train, test, note, root, skipped=dict(sorted(skipped.items())),
+                     **{k: v for k, v in said.items() if v})
 
 # %% ../../nbs/lib/data/prepare.ipynb #573d3239
 def _checked(kind, size, test_share, workers): # size and workers, filled in
@@ -250,10 +260,11 @@ def prepare_images(name:str, # of the new set
                    test_share:float=.1, # part kept for testing, where the source has no split
                    workers:int=None, # processes; None for one a processor
                    seed:int=0, # of the split
-                   chunk:int=512, # images decoded in one go
+                   chunk:int=None, # images decoded in one go; None: 64 MB, but at most 512
                   )->Path: # the set's folder
     "Write a set from image files; a `FileNotFoundError` or `ValueError` if none can be used"
     size, workers = _checked(kind, size, test_share, workers)
+    chunk = chunk or max(1, min(512, 2**26 // (3 * size**2)))
     source, partial = Path(source), root/f'{name}.partial'
     listing, jobs = _plan_chunks(partial, kind, source, size, test_share, seed, chunk)
     _decode_all([j for s in splits for j in jobs[s] if not _is_done(j[0])], workers)
@@ -283,16 +294,18 @@ def _alone(path):
         lock.release()
 
 # %% ../../nbs/lib/data/prepare.ipynb #10d18d92
-def _summary(folder):
-    info = describe_set(folder)
+def _in_words(info): # as of `describe_set`
     counts = ' + '.join(f"{info[s]['shape'][0]:,}" for s in splits if s in info)
     shape = '×'.join(map(str, info['train']['shape'][1:]))
     said = [f'{counts} images of {shape}']
     said += [f"{len(info['classes'])} classes" if 'classes' in info else
              'labelled' if info['train']['labels'] else 'no labels']
     said += [f"split by its folders {' and '.join(info['folders'])}"] if 'folders' in info else []
-    said += [f"{len(info.get('skipped', []))} skipped", f'in {folder}']
-    return f"{folder.name}: {', '.join(said)}"
+    said += [f"{info['enlarged']} enlarged"] if 'enlarged' in info else []
+    return ', '.join([*said, f"{len(info.get('skipped', []))} skipped"])
+
+def _summary(folder):
+    return f'{folder.name}: {describe_set(folder, _in_words)}, in {folder}'
 
 # %% ../../nbs/lib/data/prepare.ipynb #63339856
 def _refuse_name(name, source):

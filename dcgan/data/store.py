@@ -12,7 +12,9 @@ import hashlib
 import json
 import numbers
 import os
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,6 +96,7 @@ class ImageSet:
 
     def __post_init__(self):
         self.images = _as_array(self.images)
+        self.note = self.note.encode('utf-8', 'replace').decode() # of a name that is no UTF-8
         _check_images(self.images, f'{self.name}/{self.split}')
         if self.labels is not None:
             self.labels = _as_array(self.labels)
@@ -213,25 +216,39 @@ def write_set(name:str, # the folder's name
     return folder
 
 # %% ../../nbs/lib/data/store.ipynb #c503e7e7
+def _is_set(folder): # does it hold a set, or may it?
+    try:
+        os.stat(folder/'dataset.json')
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError: # `load` says so
+        return re.fullmatch(r'\w[\w-]*', folder.name) is not None
+    return not folder.name.startswith('.') and folder.suffix != '.partial'
+
 def stored()->list: # names, sorted
-    "The sets that the store has"
-    folders = [p.parent for p in data_root().glob('[!.]*/dataset.json')]
-    return sorted(f.name for f in folders if f.suffix != '.partial')
+    "The sets that the store has; an `OSError` if it cannot be read"
+    try:
+        with name_in_errors(data_root()):
+            return sorted(f.name for f in map(Path, os.scandir(data_root())) if _is_set(f))
+    except FileNotFoundError:
+        return []
 
 # %% ../../nbs/lib/data/store.ipynb #de0b82c9
 def _open(path, read):
     remedy = f'move {path.parent} away and run `dcgan-prepare {path.parent.name}` again'
     try:
-        return read(path)
+        with name_in_errors(path):
+            return read(path)
     except FileNotFoundError:
         raise FileNotFoundError(f'{path} is missing: {remedy}') from None
-    except (OSError, ValueError, EOFError, KeyError, TypeError) as e:
+    except (ValueError, EOFError, KeyError, TypeError) as e:
         raise ValueError(f'{path} is damaged ({e}): {remedy}') from e
 
-def describe_set(folder:Path # of a set
+def describe_set(folder:Path, # of a set
+                 use:Callable=dict, # of what it says
                 )->dict: # train, test: shape, labels, images_file; note; what `write_set` was given
     "What dataset.json says; an error that names the remedy if it is missing or damaged"
-    return _open(folder/'dataset.json', lambda path: {**json.loads(path.read_text())})
+    return _open(folder/'dataset.json', lambda path: use(json.loads(path.read_text())))
 
 # %% ../../nbs/lib/data/store.ipynb #c5d02caa
 @functools.lru_cache
@@ -267,7 +284,7 @@ def _read(name, split): # an `ImageSet` of a split in the store
     images_hash = _open(folder/'dataset.json',
                         lambda _: _images_hash(folder/f'{split}_images.npy', info[split]))
     content = fingerprint(images, labels, images_hash)
-    return ImageSet(name, split, images, labels, info.get('note', ''), content)
+    return ImageSet(name, split, images, labels, info.get('note') or '', content)
 
 # %% ../../nbs/lib/data/store.ipynb #553793f4
 def _refuse_split(folder, split, info):

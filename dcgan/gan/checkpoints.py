@@ -44,12 +44,20 @@ def _damaged(path, e): # what is said of a file that no training can be read fro
                       'move it away to train again from the start, or give one that dcgan-train '
                       'wrote')
 
+def _contents(path): # tensors, and the file's own notes
+    Path(path).open('rb').close() # safetensors calls what it cannot open missing
+    try:
+        with safe_open(path, 'pt') as f:
+            return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
+    except SafetensorError as e:
+        raise _of_the_system(e) from e
+
 def read_tensors(path # a .safetensors file
                 )->tuple: # tensors by name, on the CPU; and the file's own notes, a dict
     "What a file holds; a `ValueError` that names a damaged one"
     try:
-        with name_in_errors(path), safe_open(path, 'pt') as f:
-            return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
+        with name_in_errors(path):
+            return _contents(path)
     except SafetensorError as e:
         raise _damaged(path, e) from None
 

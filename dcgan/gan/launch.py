@@ -30,6 +30,7 @@ from tqdm.auto import tqdm
 # %% ../../nbs/lib/gan/launch.ipynb #40036470
 from dcgan.base.core import (
     atomic_path,
+    lacks_memory,
     one_of,
     pick_device,
     pick_precision,
@@ -281,6 +282,15 @@ def _hint(sign): # a sentence, in the first process, between the lines of the ba
     if is_first():
         tqdm.write(f'dcgan-train: hint: {sign}. What usually helps: docs/failing.md', sys.stderr)
 
+# %% ../../nbs/lib/gan/launch.ipynb #f3a0abb5
+def _why(error): # a training ends, in a line; an error that is not expected is raised
+    if lacks_memory(error):
+        said = [*str(error).splitlines(), 'memory is short'][0]
+        return f'{said}: a smaller --width or --batch takes less'
+    if not isinstance(error, (ValueError, OSError, Diverged)):
+        raise error
+    return str(error)
+
 # %% ../../nbs/lib/gan/launch.ipynb #823b9783
 @call_parse
 def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcgan, with --size
@@ -316,5 +326,5 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcg
             train(recipe, data, device=device, save_every=save_every, tell=_hint)
             if is_first():
                 print(folder)
-    except (ValueError, OSError, Diverged) as e:
-        raise SystemExit(f'dcgan-train: {e}') from None
+    except Exception as e:
+        raise SystemExit(f'dcgan-train: {_why(e)}') from None

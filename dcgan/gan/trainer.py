@@ -89,6 +89,8 @@ def fit(self:Trainer,
        )->Trainer: # itself
     "Train to the recipe's last epoch, from the newest checkpoint if there is one"
     self.resume(save_every)
+    if self.epoch < self.recipe.epochs:
+        self.check_folder()
     with self.bar(progress) as bar:
         while self.epoch < self.recipe.epochs:
             self.run_epoch(bar)
@@ -658,6 +660,15 @@ def save(self:Trainer, name:str='checkpoint'): # file name without ending
         path.write_text(''.join(json.dumps(entry) + '\n' for entry in self.history))
     write_checkpoint(self.folder/f'{name}.safetensors', self.state(), record)
     self.saved, self.saving = time.monotonic(), time.monotonic() - began
+
+# %% ../../nbs/lib/gan/trainer.ipynb #0dd4fbce
+@patch
+def check_folder(self:Trainer):
+    "Write a small file and remove it; an `OSError` where nothing could be saved"
+    if is_first():
+        with atomic_path(self.folder/'.writable') as path:
+            path.touch()
+        (self.folder/'.writable').unlink()
 
 # %% ../../nbs/lib/gan/trainer.ipynb #b0160da1
 @patch

@@ -327,13 +327,15 @@ def _along(history, key, looks): # a number at each look; NaN once the training 
 def outcome_of(name:str, dataset:str, seed:int, # of `plan_of`, trained
                design:Design, device='cpu', # a torch device
               )->dict: # lists over looks by the names in `looked`; steps, moved, score, diverged
-    "What a training left"
+    "What a training left; a `ValueError` for one that is not at its end"
     recipe, train, watch = job_of(name, dataset, seed, design, device)
     job = as_computed(recipe, torch.device(device).type), train, watch
     folder, looks = folder_of(*job), recipe.epochs
     tensors, history = _last_state(folder)
     _, held_out = parts(dataset, train.shape[-1], design)
     diverged = (folder/'diverged.txt').exists()
+    if len(history) < looks and not diverged:
+        raise ValueError(f'{folder} is not trained to its end: `train_plan` does that')
     score = math.nan if diverged else _score_once(job, tensors, held_out, design.score, device)
     moved = moves(grids(folder, looks),
                   held_out[:design.look].float().std().item() / 255)

@@ -9,6 +9,7 @@ __all__ = ['into_range', 'feature_maps', 'distances', 'nearest_starts', 'descend
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -89,7 +90,8 @@ def descend(G:nn.Module, # with frozen batch norm
 
 # %% ../../nbs/lib/paper/invert.ipynb #f278a0bc
 def _target(image, G): # N×C×H×W in [0, 1], of G's shape
-    x = image[None] if image.ndim == 3 else image
+    x = image if torch.is_tensor(image) else torch.from_numpy(np.array(image))
+    x = x[None] if x.ndim == 3 else x
     shape = tuple(G.stages[-1].shape)
     if x.dtype != torch.uint8 or tuple(x.shape[1:]) != shape:
         raise ValueError(f'the image is {x.dtype} {tuple(x.shape[1:])}: G draws {shape}, give '
@@ -110,7 +112,7 @@ def _best_ends(G, z, found, perceptual, starts, low): # of all descents; found: 
 
 # %% ../../nbs/lib/paper/invert.ipynb #60df153f
 def invert(G:nn.Module, # a generator without labels
-           image:torch.Tensor, # C×H×W or N×C×H×W, uint8
+           image, # C×H×W or N×C×H×W, uint8, a tensor or an array
            latent:str='uniform', # that G was trained with: uniform or normal
            starts:int=8, # descents for each image
            steps:int=300, # of each

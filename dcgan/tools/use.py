@@ -32,7 +32,7 @@ from dcgan.base.core import (
 from ..base.plots import write_gif, write_mp4
 from ..base.tables import markdown_table
 from ..data.feed import to_uint8
-from ..data.sources import decode, list_folder, read_photo
+from ..data.sources import cropped, list_folder, read_photo
 from ..data.store import ImageSet, load, resize_images, stored
 from ..gan.nets import families, latents, sample
 from ..measure.memorisation import as_given, memorisation
@@ -194,6 +194,10 @@ def _named(read, path, *args): # read(path, *args); an error names the file
     except (OSError, ValueError) as e:
         raise ValueError(f'{path} cannot be read: {e}') from e
 
+def _say_enlarged(what, n, size):
+    if n:
+        print(f'{what}: {n:,} images have fewer than {size} pixels and are enlarged')
+
 def read_images(folder, # of image files, in subfolders too
                 size:int=None, # side, pixels; None: the shorter side of the first image
                 n:int=10_000, # images at most
@@ -203,7 +207,9 @@ def read_images(folder, # of image files, in subfolders too
     names = list_folder(folder).names
     names = [names[i] for i in _spread(n, len(names))]
     size = size or min(_named(read_photo, folder/names[0]).size)
-    return torch.from_numpy(np.stack([_named(decode, folder/name, size) for name in names]))
+    found = [_named(cropped, folder/name, size) for name in names]
+    _say_enlarged(folder, sum(enlarged for _, enlarged in found), size)
+    return torch.from_numpy(np.stack([image for image, _ in found]))
 
 # %% ../../nbs/lib/tools/use.ipynb #ad4a297d
 def _as_rgb(x):
@@ -228,8 +234,11 @@ def real_images(source, # a folder, a set in the store, a world, an `ImageSet` o
         return read_images(source, size, n)
     if isinstance(source, (str, Path)):
         source = load(source, split, n=n)
-    images = np.asarray(source.images if isinstance(source, ImageSet) else source)[:n]
+    is_set = isinstance(source, ImageSet)
+    images = np.asarray(source.images if is_set else source)[:n]
     if images.shape[2:] != (size, size):
+        enlarged = len(images) if min(images.shape[2:]) < size else 0
+        _say_enlarged(source.name if is_set else 'real images', enlarged, size)
         images = resize_images(images, size)
     return _as_rgb(torch.from_numpy(np.array(images)))
 
