@@ -304,12 +304,21 @@ def page(name, library):
 # The pages that are no notebooks
 
 
+def on_site(text):
+    "README's links, which start at the root, for pages side by side; tables: their notebooks"
+    def at_its_notebook(found):
+        return f"](/{json.loads(result(found[1]).read_text())['notebook']}.ipynb)"
+
+    text = re.sub(r'\]\(figures/(\w+)\.md\)', at_its_notebook, text)
+    return text.replace('](docs/', '](').replace('](bundle/README.md', '](bundle.md')
+
+
 def sections():
     "nbs/index.ipynb by its headings: title → text; the introduction has the title ''"
     cells = [
         c.source for c in nbformat.read(nbs / 'index.ipynb', 4).cells if c.cell_type == 'markdown'
     ]
-    parts = re.split(r'(?m)^## (.+)$', '\n\n'.join(cells))
+    parts = re.split(r'(?m)^## (.+)$', on_site('\n\n'.join(cells)))
     return dict(zip(['', *parts[1::2]], parts[::2]))
 
 
@@ -554,8 +563,6 @@ def build():
         write(f'{page_of(path)}.md', library.linked(text, {}))
     write('gan2d.md', gan2d(names))
     running = '\n'.join(f'## {s}\n{parts[s]}' for s in plan['running'] if s in parts)
-    running = running.replace('](docs/', '](') # README's links start at the root, the site's here
-    running = running.replace('](bundle/README.md', '](bundle.md')
     write('running.md', f'# Running it\n{library.linked(running, {})}')
     write('house.md', house(library, plan['house']))
     write('library.md', shelf(library))

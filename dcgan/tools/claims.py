@@ -140,8 +140,11 @@ def says(found:Found, entry:Entry, p:float, # as it counts: corrected
     return 'supported' if (found.value > entry.mark) == entry.more else 'contradicted'
 
 # %% ../../nbs/lib/tools/claims.ipynb #c977b00b
-def _passes(entry, kept, name): # does a control get past the measure?
-    control = entry.control(kept, name)
+def _passes(entry, kept, name): # does a control get past the measure, or was there none?
+    try:
+        control = entry.control(kept, name)
+    except LookupError:
+        return True
     return says(control, entry, p_value(control, entry.mark)) != 'contradicted'
 
 def verdict_of(entry:Entry, kept:dict, name:str, # of the data set
@@ -152,7 +155,7 @@ def verdict_of(entry:Entry, kept:dict, name:str, # of the data set
     if said == 'undecided':
         return said, 'not after the correction' if p_value(found, entry.mark) <= .05 else ''
     if entry.control and _passes(entry, kept, name):
-        return 'undecided', 'a control that should fail does not'
+        return 'undecided', 'a control that should fail does not, or is missing'
     blind = entry.blind(kept, name) if entry.blind else ''
     if blind:
         return 'undecided', blind
