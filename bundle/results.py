@@ -1,14 +1,15 @@
 """What comes back: at most 8 files of 16 MiB, 64 MiB together
 
-    results.tgz                figures, executed notebooks, logs
-    weights.tar.0 … .5         networks by value: cat weights.tar.* | tar x
+    results.tgz, results_large.tgz   figures, executed notebooks, logs
+    weights.tar.0 … .4               networks by value: cat weights.tar.* | tar x
 """
 import io
 import tarfile
 import time
 from pathlib import Path
 
-piece, together, pieces = 16_000_000, 66_000_000, 6
+piece, together, pieces = 16_000_000, 66_000_000, 5
+archives = 'results.tgz', 'results_large.tgz'
 kept = ('figures/**/*', 'logs/*', 'runs/*/*/log.jsonl', 'runs/**/executed/*', 'runs/*/parts/**/*')
 
 
@@ -26,20 +27,28 @@ def add(tar, name, data):
     tar.addfile(member, io.BytesIO(data))
 
 
-def pack_results(keep, out, most=piece):
-    "Write results.tgz; the files that found no room come back"
+def archive(keep, paths, to, most):
+    "Write files into an archive; those that found no room come back"
     left, missing = most, []
-    part = Path(out)/'.results.tgz'
+    part = to.with_name(f'.{to.name}')
     with tarfile.open(part, 'w:gz') as tar:
-        for path in small_files(keep):
+        for path in paths:
             data = path.read_bytes()  # a running stage may write to it meanwhile
             if len(data) > left:
                 missing.append(path)
                 continue
             left -= len(data)
             add(tar, str(path.relative_to(keep)), data)
-    part.rename(Path(out)/'results.tgz')
+    part.rename(to)
     return missing
+
+
+def pack_results(keep, out, most=piece):
+    "Write the archives, small files first; the files that found no room in either come back"
+    left = small_files(keep)
+    for name in archives:
+        left = archive(keep, left, Path(out)/name, most)
+    return left
 
 
 def fitting(networks, room, slim):
@@ -77,6 +86,6 @@ def collect(keep, out, scale):
     missing = [str(p.relative_to(keep)) for p in pack_results(keep, out)]
     if scale == 'smoke':
         return [], missing
-    room = together - (Path(out)/'results.tgz').stat().st_size
+    room = together - sum((Path(out)/name).stat().st_size for name in archives)
     taken, left = pack_weights(Path(keep)/'runs'/scale, out, room)
     return taken, missing + left

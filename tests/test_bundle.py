@@ -272,6 +272,18 @@ def test_sets_of_the_store_travel(store):
         pack.pack_set(store, 'mnist', bundle/'data')
 
 
+def test_large_pictures_come_back_beside_the_small_files(sandbox):
+    (sandbox/'keep/figures').mkdir(parents=True)
+    (sandbox/'out').mkdir()
+    for name, size in dict(a=10, b=60, c=70, d=200).items():
+        (sandbox/f'keep/figures/{name}.png').write_bytes(bytes(size))
+    missing = results.pack_results(sandbox/'keep', sandbox/'out', 100)
+    assert [p.name for p in missing] == ['d.png']
+    for name, held in zip(results.archives, (['a', 'b'], ['c'])):
+        with tarfile.open(sandbox/'out'/name) as tar:
+            assert tar.getnames() == [f'figures/{x}.png' for x in held]
+
+
 def test_set_that_cannot_be_unpacked_is_named(sandbox):
     (sandbox/'data').mkdir()
     (sandbox/'data/sets').write_text('mnist')
