@@ -140,6 +140,7 @@ def _with_remedy(e): # what an `OSError` says, and what helps
     said, remedy = f'{e.strerror or e}', _remedies.get(errno.errorcode.get(_number(e)))
     return f'{said} ({remedy})' if remedy and remedy not in said else said
 
+# %% ../../nbs/lib/base/core.ipynb #961b611a
 @contextlib.contextmanager
 def name_in_errors(path, # what is read or written in the block
                   ):

@@ -121,6 +121,7 @@ def _why(d, folder, e): # a set cannot be made, if it is not this machine
         return f'{folder/d.under} holds unpacked files that are damaged ({e}): move them away'
     return f'the download failed ({e})'
 
+# %% ../../nbs/lib/data/download.ipynb #15982348
 def prepare_download(name:str, # one of `downloads`
                      root:Path, # the store
                      source=None, # folder of torchvision's files; None: downloads/NAME in the store

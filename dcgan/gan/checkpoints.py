@@ -52,6 +52,7 @@ def _contents(path): # tensors, and the file's own notes
     except SafetensorError as e:
         raise _of_the_system(e) from e
 
+# %% ../../nbs/lib/gan/checkpoints.ipynb #f195a7dc
 def read_tensors(path # a .safetensors file
                 )->tuple: # tensors by name, on the CPU; and the file's own notes, a dict
     "What a file holds; a `ValueError` that names a damaged one"

@@ -153,6 +153,7 @@ def _read_parts(path): # name → entry; what cannot be read counts as not begun
         print(f'{path} is damaged ({e!r}): all parts count as not begun', flush=True)
         return {}
 
+# %% ../../nbs/lib/tools/budget.ipynb #790586ad
 class Ledger:
     "What became of each part, in a file that the next call reads"
     def __init__(self,

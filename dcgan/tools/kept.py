@@ -240,6 +240,7 @@ def command_again(notebook:str, # such as '05_svhn'
     call = 'from dcgan.tools.figures import figures_cli; figures_cli()'
     return [sys.executable, '-c', call, notebook, '--scale', scale, '-y', given]
 
+# %% ../../nbs/lib/tools/kept.ipynb #012ffb57
 def remake(notebook:str, # such as '05_svhn'
            scale:str='overnight', # of the kept results
           )->dict: # file → differences, of the tables that have any

@@ -223,6 +223,7 @@ def check_source(source # as of `real_images`
         raise ValueError(f'no images in {str(source)!r}: give a folder, or one of '
                          f"{', '.join(known)}")
 
+# %% ../../nbs/lib/tools/use.ipynb #12c90a70
 def real_images(source, # a folder, a set in the store, a world, an `ImageSet` or N×C×H×W uint8
                 size:int, # side, pixels
                 n:int=10_000, # images at most
