@@ -9,6 +9,7 @@
 #                is on GitHub, else for git_url of settings.ini, a placeholder until the project is published
 # make hooks     before each commit export, clean and check; notebooks merge by nbdev's driver
 # make lab       the notebooks in JupyterLab
+# make audit     whether the locked packages have known vulnerabilities (asks PyPI)
 # make lock      lock-py311-linux.txt: every package with its hashes, for Python 3.11 on Linux
 # make bundle    runs/bundle/, all that a GPU machine without a network needs; there: ./run --minutes 10
 #                (PART=A|B|C|D: small copies, see bundle/README.md)
@@ -16,7 +17,7 @@ PYTHON ?= python3
 SCALE ?= auto
 BIN := .venv/bin
 
-.PHONY: figures test docs verify screens oneclick hooks lab bundle lock setup
+.PHONY: figures test docs verify screens oneclick hooks lab bundle audit lock setup
 setup: .venv/.ready
 
 .venv/.ready: settings.ini constraints.txt setup.py pyproject.toml
@@ -68,6 +69,10 @@ README.md: nbs/index.ipynb $(wildcard figures/table?.md)
 	cells = json.loads(Path('nbs/index.ipynb').read_text())['cells']; \
 	text = '\n\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'markdown'); \
 	Path('README.md').write_text(re.sub(r'<!-- (figures/\S+) -->', lambda m: Path(m[1]).read_text().strip(), text) + '\n')"
+
+audit: setup
+	$(BIN)/python -m pip install -q --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r lock-py311-linux.txt
 
 lock: setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
