@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['most_bytes', 'card_parts', 'registering', 'checkpoint_names', 'weights_of', 'card_of', 'keep_weights',
-           'weights_folders', 'pretrained_names', 'recipe_from', 'networks_from', 'read_weights', 'load_pretrained',
-           'read_training', 'is_networks', 'load_networks']
+           'keep_generator', 'weights_folders', 'pretrained_names', 'recipe_from', 'networks_from', 'read_weights',
+           'load_pretrained', 'read_training', 'is_networks', 'load_networks']
 
 # %% ../../nbs/lib/tools/pretrained.ipynb #d17d80ad
 import importlib
@@ -22,7 +22,7 @@ from ..base.core import Run, figures_root, one_of, read_provenance
 from ..gan import checkpoints
 from ..gan.checkpoints import read_tensors
 from ..gan.nets import build, families
-from ..gan.trainer import Recipe
+from ..gan.trainer import Recipe, Trainer
 
 # %% ../../nbs/lib/tools/pretrained.ipynb #755a554f
 most_bytes = 5_000_000 # of a file of weights
@@ -70,6 +70,15 @@ def keep_weights(run:Run, # of the notebook
     run.keep_files(f'weights/{name}', writers,
                    caption=run.caption(f'Weights of {name}.'),
                    recipe=asdict(recipe))
+
+# %% ../../nbs/lib/tools/pretrained.ipynb #f62c4cfb
+def keep_generator(run:Run, # of the notebook
+                   t:Trainer, # trained
+                   **said:str): # measures and limits: a sentence or two each
+    "Keep a training's generator under the name of its images, as `keep_weights` does"
+    name, source = t.data.name, t.data.note or 'the original set'
+    said['data'] = f'{len(t.data):,} training images of {name}: {source}.'
+    keep_weights(run, name, dict(G=t.sampler), t.recipe, **said)
 
 # %% ../../nbs/lib/tools/pretrained.ipynb #8bcbf00c
 def weights_folders(scale:str='overnight' # whose results to look through
