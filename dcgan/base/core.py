@@ -7,7 +7,7 @@ __all__ = ['scales', 'devices', 'precisions', 'protocols', 'one_of', 'within', '
            'data_root', 'runs_root', 'figures_root', 'lacks_memory', 'name_in_errors', 'sync', 'unfinished',
            'atomic_path', 'resolve_scale', 'by_scale', 'seed_of', 'generator', 'be_deterministic', 'seed_everything',
            'pick_device', 'pick_precision', 'double', 'noise_like', 'layout', 'commit', 'versions', 'device_name',
-           'Run', 'protocol', 'hash_of', 'read_provenance']
+           'Run', 'protocol', 'count_training', 'training_effort', 'hash_of', 'read_provenance']
 
 # %% ../../nbs/lib/base/core.ipynb #c367841f
 import ast
@@ -504,6 +504,20 @@ def caption(self:Run, text:str # what the picture or table shows
     "A caption that carries the scale and the data set"
     return f"{text} Scale: {self.scale}. Data: {_data_in_words(self.datasets) or 'none'}."
 
+# %% ../../nbs/lib/base/core.ipynb #d93c7604
+_trainings = {} # folder → images shown, seconds
+
+def count_training(folder, # where it is kept
+                   images:int, # shown to it
+                   seconds:float): # of training, over all processes that went on with it
+    "Note a training that the results of this process come from"
+    _trainings[str(folder)] = images, seconds
+
+def training_effort()->dict: # number, images, seconds
+    "What the trainings of this process took, together"
+    images, seconds = (sum(part) for part in zip(*_trainings.values())) if _trainings else (0, 0)
+    return dict(number=len(_trainings), images=images, seconds=round(seconds))
+
 # %% ../../nbs/lib/base/core.ipynb #2b77da1a
 @patch
 def provenance(self:Run)->dict: # ready for JSON
@@ -513,7 +527,8 @@ def provenance(self:Run)->dict: # ready for JSON
         parameters=self.parameters,
         scale=self.scale, datasets=self.datasets, seed=self.seed,
         versions=versions(), device=device_name(self.device.type),
-        seconds=round(time.monotonic() - self.began, 1), commit=commit())
+        seconds=round(time.monotonic() - self.began, 1), commit=commit(),
+        trainings=training_effort())
 
 # %% ../../nbs/lib/base/core.ipynb #ed273ecf
 def hash_of(path)->str: # SHA-256, 64 hexadecimal digits

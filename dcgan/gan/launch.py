@@ -30,6 +30,7 @@ from tqdm.auto import tqdm
 # %% ../../nbs/lib/gan/launch.ipynb #40036470
 from dcgan.base.core import (
     atomic_path,
+    count_training,
     lacks_memory,
     one_of,
     pick_device,
@@ -69,7 +70,10 @@ def train(recipe:Recipe, # what to do
          )->Trainer: # with the last state in G and D
     "A trained pair of networks: loaded, resumed or trained from the start"
     recipe = as_computed(recipe, device)
-    return Trainer(recipe, data, folder_of(recipe, data, measure), device, measure).fit(**kw)
+    t = Trainer(recipe, data, folder_of(recipe, data, measure), device, measure).fit(**kw)
+    seconds = sum(h['seconds'] for h in t.history)
+    count_training(t.folder, t.epoch * t.steps * recipe.batch, seconds)
+    return t
 
 # %% ../../nbs/lib/gan/launch.ipynb #5e3a3e54
 def is_done(recipe:Recipe, # what to do

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['budget', 'shown_columns', 'most_rows', 'marker', 'picture_of', 'is_noise', 'link_pictures', 'slim', 'best_kept',
            'number', 'short_table', 'screen_of', 'fill_first_screen', 'fill_first_screens', 'known_commits',
-           'faults_of', 'verify', 'agree', 'differences', 'command_again', 'remake', 'verify_cli']
+           'faults_of', 'verify', 'agree', 'differences', 'cost_of', 'costs', 'command_again', 'remake', 'verify_cli']
 
 # %% ../../nbs/lib/tools/kept.ipynb #d484b96e
 import argparse
@@ -229,6 +229,30 @@ def differences(kept:dict, # contents of a provenance file
     changed = [f"{key[0]}: {old[key]['ours']} was kept, {new[key]['ours']} came out"
                for key in old.keys() & new.keys() if not agree(old[key], new[key])]
     return missing + changed
+
+# %% ../../nbs/lib/tools/kept.ipynb #caefc08f
+def cost_of(results:list # what one notebook keeps at one scale: contents of provenance files
+           )->dict: # of `markdown_table`
+    "What a notebook took: its trainings, and its last run, which may have loaded them"
+    last = max(results, key=lambda r: r['seconds'])
+    t = last.get('trainings') or dict(number=0)
+    trained = t if t['number'] else dict(images=math.nan, seconds=math.nan)
+    mostly = 'training' if trained['seconds'] > last['seconds'] / 2 else 'measures'
+    row = {'notebook': last['notebook'], 'scale': last['scale'], 'trainings': t['number'],
+           'million images': trained['images'] / 1e6,
+           'training, minutes': trained['seconds'] / 60,
+           'images/s': trained['images'] / trained['seconds'],
+           'last run, minutes': last['seconds'] / 60, 'mostly': mostly, 'device': last['device']}
+    return {k: None if v != v else v for k, v in row.items()}
+
+def costs(kept:list # contents of provenance files
+         )->list: # of `cost_of`, of the notebooks whose results count their trainings
+    "What the kept notebooks took"
+    groups = {}
+    for k in kept:
+        if 'trainings' in k:
+            groups.setdefault((k['notebook'], k['scale']), []).append(k)
+    return [cost_of(groups[key]) for key in sorted(groups)]
 
 # %% ../../nbs/lib/tools/kept.ipynb #45ed8c0c
 def command_again(notebook:str, # such as '05_svhn'
