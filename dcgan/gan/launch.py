@@ -300,7 +300,7 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcg
               width:float=1., # of the networks; 1 is the paper's
               epochs:int=1, # passes over the images
               batch:int=64, # images of one update, over all processes
-              lr:float=5e-4, # Adam's rate
+              lr:float=5e-4, # Adam's learning rate
               schedule:str='alternate', # alternate, both or shared
               bn:str='global', # batch norm over all processes, or local: over each one's images
               precision:str='auto', # auto, fp32, bf16 or fp16

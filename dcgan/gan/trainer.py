@@ -29,7 +29,7 @@ class Recipe:
     width:float = 1. # of every layer but the last; 1 is the paper's
     epochs:int = 1 # passes over the images
     batch:int = 128 # images of one update, over all processes
-    lr:float = 2e-4 # Adam's rate
+    lr:float = 2e-4 # Adam's learning rate
     beta1:float = 0.5
     beta2:float = 0.999
     l2:float = 0. # coupled weight decay: added to the gradient, as in the release

@@ -97,7 +97,7 @@ def ends_in_words(scored:dict, # row → `accuracies`
     return ', '.join(ends) or 'nowhere'
 
 # %% ../../nbs/lib/measure/accuracy.ipynb #4605a2b2
-def other_images(name:str, # a set of the store, or a world
+def other_images(name:str, # a stored data set, or a world
                  labelled:str, # the set or world of the labelled images
                 )->str: # `name`
     "`name`, or a `ValueError` if it is the labelled set; a world draws other images by its seed"

@@ -63,7 +63,7 @@ class ClassifierStep:
     "A step of cross-entropy; on CUDA it is recorded once as a graph"
     def __init__(self,
                  net:Net, # changed in place
-                 lr:float, # Adam's rate
+                 lr:float, # Adam's learning rate
                  l2:float): # coupled weight decay
         self.net, self.device, self.graph = net, next(net.parameters()).device, None
         cuda = self.device.type == 'cuda'

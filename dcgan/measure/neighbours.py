@@ -298,7 +298,7 @@ def try_strengths(images:ImageSet, # labelled, to be deformed
     return {s: error_curve(stream, valid, [n], device)[n] for s, stream in streams.items()}
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #e95a1627
-def digit_images(name:str, # of a set of the store, or a world
+def digit_images(name:str, # of a stored data set, or a world
                  scale:str='laptop', # a resolved scale
                  seed:int=0, # of the choice
                 )->tuple: # of images, rest, valid: all for training, and their two parts
@@ -313,7 +313,7 @@ def digit_recipe(scale:str='laptop', # a resolved scale
                  epochs:int=None, # passes over the images; None here and below: what the scale says
                  width:float=None, # of the networks; 1 is the paper's
                  batch:int=None, # images of one update
-                 lr:float=None, # Adam's rate
+                 lr:float=None, # Adam's learning rate
                  **kw, # further fields of `Recipe`
                 )->Recipe: # of the family `mnist28`
     "How generators of digits are trained"
@@ -349,7 +349,7 @@ def watch_digits(valid:ImageSet, # held out, labelled
     return watch_neighbours(valid, **settings, seed=seed)
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #f33931eb
-def trained_digits(name:str, # of a set of the store, or a world
+def trained_digits(name:str, # of a stored data set, or a world
                    scale:str='laptop', # a resolved scale
                    epochs:int=None, # passes over the images
                    seed:int=0, # of weights, order, latents and the held-out part
