@@ -154,7 +154,7 @@ def update(self:Trainer,
 
 # %% ../../nbs/lib/gan/trainer.ipynb #7e20262b
 @patch
-def generated(self:Trainer, which, x, z, y): # as of `update`, but x are floats
+def generated(self:Trainer, which, x, z, y): # as in `update`, but x are floats
     "Images of G, None where the update needs none, and the latent's penalty"
     with torch.set_grad_enabled('G' in which):
         z, penalty = self.G.latent(z, x)
@@ -396,7 +396,7 @@ def scaler(self:Trainer)->torch.amp.GradScaler:
     return made
 
 @patch
-def step_down(self:Trainer, which, loss): # as of `update`; a scalar
+def step_down(self:Trainer, which, loss): # as in `update`; a scalar
     "Gradients of a loss, and a step of Adam"
     opt, scaler, params = self.opts[which], self.scalers[which], [*self.net(which).parameters()]
     opt.zero_grad(set_to_none=True)
@@ -607,7 +607,7 @@ def warm_up(self:GraphedUpdate, update):
 
 # %% ../../nbs/lib/gan/trainer.ipynb #a8656525
 @patch
-def run_update(self:Trainer, which, *inputs): # as of `update`
+def run_update(self:Trainer, which, *inputs): # as in `update`
     "An `update`, recorded at its first call where the trainer uses graphs"
     if which not in self.updates:
         update = partial(self.update, which)
@@ -835,7 +835,7 @@ def summary(self:Trainer)->dict: # ready for JSON
 
 # %% ../../nbs/lib/gan/trainer.ipynb #dcbc7592
 @patch
-def resume(self:Trainer, save_every): # as of `fit`
+def resume(self:Trainer, save_every): # as in `fit`
     "Take up the newest checkpoint, if there is one, together with all processes"
     if (self.folder/'checkpoint.safetensors').exists():
         self.restore()
@@ -848,7 +848,7 @@ def resume(self:Trainer, save_every): # as of `fit`
 
 # %% ../../nbs/lib/gan/trainer.ipynb #2d51b894
 @patch
-def bar(self:Trainer, progress): # as of `fit`
+def bar(self:Trainer, progress): # as in `fit`
     "A progress bar of all minibatches, in the first process"
     done, total = self.epoch * self.steps + self.step, self.recipe.epochs * self.steps
     return tqdm(total=total, initial=done, unit='batch',
