@@ -87,7 +87,7 @@ def state(self:ClassifierStep)->dict: # name → tensor, not a copy
     return {k: p.data for k, p in named.items()} | moments
 
 @patch
-def __call__(self:ClassifierStep, x, y): # as of `update`
+def __call__(self:ClassifierStep, x, y): # as in `update`
     "One step"
     if self.graphs and self.graph is None:
         self.graph = GraphedUpdate(self.update, (x, y), self.state())
