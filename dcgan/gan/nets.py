@@ -163,13 +163,13 @@ def conv_layers(kind:str, # conv or deconv
                 k:int, # kernel size
                 *maps_strides, # (feature maps, stride) of each layer
                )->tuple: # of `Layer`
-    "A row of convolutions of one kernel size"
+    "A sequence of convolutions of one kernel size"
     return tuple(Layer(kind, maps, k, s) for maps, s in maps_strides)
 
 def dense_layers(*units, # of each layer; maps where the output is a grid
                  grid:int=0, # side of the grid that each output is reshaped to; 0: none
                 )->tuple: # of `Layer`
-    "A row of dense layers"
+    "A sequence of dense layers"
     return tuple(Layer('dense', maps, grid=grid) for maps in units)
 
 # %% ../../nbs/lib/gan/nets.ipynb #f3f0ce78
@@ -232,7 +232,7 @@ def forward(self:Stage, x, label=None): # N×… → N×maps×H×W or N×maps
 
 # %% ../../nbs/lib/gan/nets.ipynb #4655eb00
 class Net(nn.Module):
-    "A row of stages: a generator or a discriminator of the paper"
+    "A sequence of stages: a generator or a discriminator of the paper"
     def __init__(self,
                  layers, # of `Layer`
                  before:tuple, # input shape without the batch: (z,) or C×H×W
@@ -390,7 +390,7 @@ def initialise(net:nn.Module, # changed in place
                g:torch.Generator, # source of the numbers
                initial:str='paper', # paper, or he: weights that keep the size of signals
               )->nn.Module:
-    "Draw weights from N(0, 0.02) and gains from N(1, 0.02); biases are 0 (§4, released files)"
+    "Draw weights from N(0, 0.02²) and gains from N(1, 0.02²); biases are 0 (§4, released files)"
     for name, p in net.named_parameters():
         if name.endswith('bias'):
             p.zero_()
@@ -404,7 +404,7 @@ def initialise(net:nn.Module, # changed in place
 # %% ../../nbs/lib/gan/nets.ipynb #299c2c02
 @torch.no_grad()
 def keep_size(net:Net): # changed in place
-    "Scale weights drawn from N(0, 0.02) to He's deviations (arXiv:1502.01852)"
+    "Scale weights drawn from N(0, 0.02²) to He's deviations (arXiv:1502.01852)"
     for stage in net.stages:
         weight, transposed = stage.op.weight, stage.layer.kind == 'deconv'
         inputs = weight[:, 0].numel() if transposed else weight[0].numel()

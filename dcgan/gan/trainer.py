@@ -60,7 +60,7 @@ class Measure:
     name:str # what is measured, such as 'validation error %'
     compute:Callable # (G, D) → float, or a dict with more numbers for the log; G may be averaged
     every:int = 10 # epochs between measurements; the last epoch is always measured
-    inputs:tuple = () # what else it depends on: fingerprints, seeds
+    inputs:tuple = () # what else the number depends on: fingerprints, seeds
 
 # %% ../../nbs/lib/gan/trainer.ipynb #910617cd
 class Trainer:
@@ -754,7 +754,7 @@ def _deviation(x): # N×C×H×W → of a pixel over the images, the mean over pi
 def spread(self:Trainer,
            x:torch.Tensor, # n×C×H×W in [low, 1]
           )->float:
-    "How much the pixels of images vary, by how much those of real ones do"
+    "How much the pixels of images vary, divided by how much those of real images do"
     if self.real is None: # its deviation in as many real images as a grid has, from the whole set
         i = torch.linspace(0, len(self.data) - 1, min(64, len(self.data))).long()
         self.real = _deviation(to_float(self.data[i], self.family.low))
@@ -836,7 +836,7 @@ def summary(self:Trainer)->dict: # ready for JSON
 # %% ../../nbs/lib/gan/trainer.ipynb #dcbc7592
 @patch
 def resume(self:Trainer, save_every): # as in `fit`
-    "Take up the newest checkpoint, if there is one, together with all processes"
+    "Load the newest checkpoint, if there is one, in all processes"
     if (self.folder/'checkpoint.safetensors').exists():
         self.restore()
     where = seed_of(self.recipe, self.epoch, self.step, self.data.fingerprint)
