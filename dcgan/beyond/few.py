@@ -123,7 +123,7 @@ def load_few(name:str, # of a data set
              most:tuple=(None, None), # images that are loaded: to train on, to test with
              seed:int=0, device='cpu', **network, # the same
             )->Few:
-    "As `prepare`, from a data set of the store or a world"
+    "As `prepare`, from a stored data set or a world"
     size = families[family].shape[-1]
     images, test = (load(name, split, size, k) for split, k in zip(('train', 'test'), most))
     return prepare(images, test, family, n, trials, scored, seed, device, **network)

@@ -54,7 +54,7 @@ def as_computed(recipe:Recipe, # its precision may be 'auto'
     names = {torch.bfloat16: 'bf16', torch.float16: 'fp16', torch.float32: 'fp32'}
     return replace(recipe, precision=names[dtype])
 
-def folder_of(recipe:Recipe, # as of `as_computed`
+def folder_of(recipe:Recipe, # as in `as_computed`
               data:ImageSet, # images
               measure:Measure=None, # a number to watch
              )->Path:
@@ -62,7 +62,7 @@ def folder_of(recipe:Recipe, # as of `as_computed`
     return runs_root()/f'{recipe.family}_{key_of(recipe, data, measure)}'
 
 # %% ../../nbs/lib/gan/launch.ipynb #318dfa57
-def train(recipe:Recipe, # what to do
+def train(recipe:Recipe, # settings of the training
           data:ImageSet, # images
           measure:Measure=None, # a number to watch
           device:str='auto', # auto, cpu or cuda
@@ -76,7 +76,7 @@ def train(recipe:Recipe, # what to do
     return t
 
 # %% ../../nbs/lib/gan/launch.ipynb #5e3a3e54
-def is_done(recipe:Recipe, # what to do
+def is_done(recipe:Recipe, # settings of the training
             data:ImageSet, # images
             measure:Measure=None, # a number to watch
             device:str='auto', # auto, cpu or cuda
@@ -86,12 +86,12 @@ def is_done(recipe:Recipe, # what to do
     return path.exists() and read_training(path)[1]['epoch'] >= recipe.epochs
 
 # %% ../../nbs/lib/gan/launch.ipynb #32db350f
-def train_or_note(recipe:Recipe, # what to do
+def train_or_note(recipe:Recipe, # settings of the training
                   data:ImageSet, # images
                   measure:Measure=None, # a number to watch
                   device:str='auto', # auto, cpu or cuda
                   **kw # of `Trainer.fit`
-                 )->Trainer|None: # as of `train`; None where the training diverged, now or before
+                 )->Trainer|None: # as in `train`; None if the training diverged, now or before
     "A training that may diverge, which is then noted in its folder and not tried again"
     note = folder_of(as_computed(recipe, device), data, measure)/'diverged.txt'
     if note.exists():
@@ -137,10 +137,10 @@ def _or_in_turn(device): # on a GPU, processes that fail have left checkpoints
         warnings.warn(f'side by side failed, so they are trained in turn: {e}')
 
 # %% ../../nbs/lib/gan/launch.ipynb #f1b7b2fa
-def train_all(jobs:list, # of (recipe, data) or (recipe, data, measure), as of `train`
+def train_all(jobs:list, # of (recipe, data) or (recipe, data, measure), as in `train`
               device:str='auto', # auto, cpu or cuda
               workers:int=None, # trainings at a time; None: see `places`
-              diverging:bool=False, # may some diverge, as of `train_or_note`?
+              diverging:bool=False, # may some diverge, as in `train_or_note`?
              )->list: # of `Trainer`, and None for those that diverged
     "Several trainings, each as `train` gives it, side by side"
     how, where = train_or_note if diverging else train, pick_device(device)
@@ -177,7 +177,7 @@ def _join(device, patience): # the group of `torchrun`'s processes
 @contextlib.contextmanager
 def process_group(device:torch.device, # where to compute
                   patience:float=600): # seconds to wait for another process
-    "The process group of `torchrun`, where there is one; `Lost` if another of its processes is"
+    "The process group of `torchrun`, if there is one; raises `Lost` if another process is lost"
     if int(os.environ.get('WORLD_SIZE', 1)) == 1:
         yield
         return
@@ -304,7 +304,7 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcg
               width:float=1., # of the networks; 1 is the paper's
               epochs:int=1, # passes over the images
               batch:int=64, # images of one update, over all processes
-              lr:float=5e-4, # Adam's rate
+              lr:float=5e-4, # Adam's learning rate
               schedule:str='alternate', # alternate, both or shared
               bn:str='global', # batch norm over all processes, or local: over each one's images
               precision:str='auto', # auto, fp32, bf16 or fp16

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 # %% ../../nbs/lib/gan/objectives.ipynb #bc7039d7
 def bce(logits:torch.Tensor, # N
-        real:bool, # the answer that costs nothing
+        real:bool, # the right answer: real, or generated?
        )->torch.Tensor: # scalar, float32
     "The mean binary cross-entropy of logits whose right answer is real, or generated"
     return F.softplus(-logits if real else logits).float().mean()

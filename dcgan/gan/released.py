@@ -64,7 +64,7 @@ def load_released(net:Net, # the same family at width 1; changed in place
                   folder, # one that holds the released parts
                   stem:str, # discrim_params or gen_params
                  )->int: # how many whole layers were read, from the first on
-    "Read the authors' arrays into `net`, as many whole layers as there are (Newmu/dcgan_code)"
+    "Read the authors' arrays into `net`, up to the last complete layer (Newmu/dcgan_code)"
     parts, number = _parts(folder, stem), 1
     for i, stage in enumerate(net.stages):
         numbers = range(number, number + len(_tensors(stage)))

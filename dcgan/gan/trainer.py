@@ -29,7 +29,7 @@ class Recipe:
     width:float = 1. # of every layer but the last; 1 is the paper's
     epochs:int = 1 # passes over the images
     batch:int = 128 # images of one update, over all processes
-    lr:float = 2e-4 # Adam's rate
+    lr:float = 2e-4 # Adam's learning rate
     beta1:float = 0.5
     beta2:float = 0.999
     l2:float = 0. # coupled weight decay: added to the gradient, as in the release
@@ -60,7 +60,7 @@ class Measure:
     name:str # what is measured, such as 'validation error %'
     compute:Callable # (G, D) → float, or a dict with more numbers for the log; G may be averaged
     every:int = 10 # epochs between measurements; the last epoch is always measured
-    inputs:tuple = () # what else it depends on: fingerprints, seeds
+    inputs:tuple = () # what else the number depends on: fingerprints, seeds
 
 # %% ../../nbs/lib/gan/trainer.ipynb #910617cd
 class Trainer:
@@ -154,7 +154,7 @@ def update(self:Trainer,
 
 # %% ../../nbs/lib/gan/trainer.ipynb #7e20262b
 @patch
-def generated(self:Trainer, which, x, z, y): # as of `update`, but x are floats
+def generated(self:Trainer, which, x, z, y): # as in `update`, but x are floats
     "Images of G, None where the update needs none, and the latent's penalty"
     with torch.set_grad_enabled('G' in which):
         z, penalty = self.G.latent(z, x)
@@ -396,7 +396,7 @@ def scaler(self:Trainer)->torch.amp.GradScaler:
     return made
 
 @patch
-def step_down(self:Trainer, which, loss): # as of `update`; a scalar
+def step_down(self:Trainer, which, loss): # as in `update`; a scalar
     "Gradients of a loss, and a step of Adam"
     opt, scaler, params = self.opts[which], self.scalers[which], [*self.net(which).parameters()]
     opt.zero_grad(set_to_none=True)
@@ -607,7 +607,7 @@ def warm_up(self:GraphedUpdate, update):
 
 # %% ../../nbs/lib/gan/trainer.ipynb #a8656525
 @patch
-def run_update(self:Trainer, which, *inputs): # as of `update`
+def run_update(self:Trainer, which, *inputs): # as in `update`
     "An `update`, recorded at its first call where the trainer uses graphs"
     if which not in self.updates:
         update = partial(self.update, which)
@@ -754,7 +754,7 @@ def _deviation(x): # N×C×H×W → of a pixel over the images, the mean over pi
 def spread(self:Trainer,
            x:torch.Tensor, # n×C×H×W in [low, 1]
           )->float:
-    "How much the pixels of images vary, by how much those of real ones do"
+    "How much the pixels of images vary, divided by how much those of real images do"
     if self.real is None: # its deviation in as many real images as a grid has, from the whole set
         i = torch.linspace(0, len(self.data) - 1, min(64, len(self.data))).long()
         self.real = _deviation(to_float(self.data[i], self.family.low))
@@ -835,8 +835,8 @@ def summary(self:Trainer)->dict: # ready for JSON
 
 # %% ../../nbs/lib/gan/trainer.ipynb #dcbc7592
 @patch
-def resume(self:Trainer, save_every): # as of `fit`
-    "Take up the newest checkpoint, if there is one, together with all processes"
+def resume(self:Trainer, save_every): # as in `fit`
+    "Load the newest checkpoint, if there is one, in all processes"
     if (self.folder/'checkpoint.safetensors').exists():
         self.restore()
     where = seed_of(self.recipe, self.epoch, self.step, self.data.fingerprint)
@@ -848,7 +848,7 @@ def resume(self:Trainer, save_every): # as of `fit`
 
 # %% ../../nbs/lib/gan/trainer.ipynb #2d51b894
 @patch
-def bar(self:Trainer, progress): # as of `fit`
+def bar(self:Trainer, progress): # as in `fit`
     "A progress bar of all minibatches, in the first process"
     done, total = self.epoch * self.steps + self.step, self.recipe.epochs * self.steps
     return tqdm(total=total, initial=done, unit='batch',

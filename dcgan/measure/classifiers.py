@@ -63,7 +63,7 @@ class ClassifierStep:
     "A step of cross-entropy; on CUDA it is recorded once as a graph"
     def __init__(self,
                  net:Net, # changed in place
-                 lr:float, # Adam's rate
+                 lr:float, # Adam's learning rate
                  l2:float): # coupled weight decay
         self.net, self.device, self.graph = net, next(net.parameters()).device, None
         cuda = self.device.type == 'cuda'
@@ -87,7 +87,7 @@ def state(self:ClassifierStep)->dict: # name → tensor, not a copy
     return {k: p.data for k, p in named.items()} | moments
 
 @patch
-def __call__(self:ClassifierStep, x, y): # as of `update`
+def __call__(self:ClassifierStep, x, y): # as in `update`
     "One step"
     if self.graphs and self.graph is None:
         self.graph = GraphedUpdate(self.update, (x, y), self.state())

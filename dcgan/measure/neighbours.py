@@ -142,7 +142,7 @@ def update(self:Neighbours,
            samples:torch.Tensor, # a block of any length, of the queries' shape, uint8
            labels:torch.Tensor=None, # one for each, int64
           )->Neighbours: # itself
-    "Let a block of samples pass"
+    "Search a block of samples"
     if not len(samples):
         return self
     _check_bytes(samples, self.shape)
@@ -222,7 +222,7 @@ def mistakes(stream:Iterable, # of blocks: uint8 images and their labels
                      'ask for fewer')
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #3b80ffb4
-def error_curve(stream:Iterable, images:ImageSet, counts:list, device='cpu', # as of `mistakes`
+def error_curve(stream:Iterable, images:ImageSet, counts:list, device='cpu', # as in `mistakes`
                )->dict: # count → error, percent
     "The 1-nearest-neighbour error with the first samples of a stream as the training set"
     wrong = mistakes(stream, images, counts, device)
@@ -298,7 +298,7 @@ def try_strengths(images:ImageSet, # labelled, to be deformed
     return {s: error_curve(stream, valid, [n], device)[n] for s, stream in streams.items()}
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #e95a1627
-def digit_images(name:str, # of a set of the store, or a world
+def digit_images(name:str, # of a stored data set, or a world
                  scale:str='laptop', # a resolved scale
                  seed:int=0, # of the choice
                 )->tuple: # of images, rest, valid: all for training, and their two parts
@@ -313,7 +313,7 @@ def digit_recipe(scale:str='laptop', # a resolved scale
                  epochs:int=None, # passes over the images; None here and below: what the scale says
                  width:float=None, # of the networks; 1 is the paper's
                  batch:int=None, # images of one update
-                 lr:float=None, # Adam's rate
+                 lr:float=None, # Adam's learning rate
                  **kw, # further fields of `Recipe`
                 )->Recipe: # of the family `mnist28`
     "How generators of digits are trained"
@@ -349,7 +349,7 @@ def watch_digits(valid:ImageSet, # held out, labelled
     return watch_neighbours(valid, **settings, seed=seed)
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #f33931eb
-def trained_digits(name:str, # of a set of the store, or a world
+def trained_digits(name:str, # of a stored data set, or a world
                    scale:str='laptop', # a resolved scale
                    epochs:int=None, # passes over the images
                    seed:int=0, # of weights, order, latents and the held-out part
@@ -393,7 +393,7 @@ def error_row(title:str, # of the samples
               error:float, # percent
               n_test:int, # images that were classified
               paper:float=None, # the paper's error
-              note:str='', # as of `table_row`
+              note:str='', # as in `table_row`
              )->dict: # of `table_row`
     "An error as a row of Table 3"
     return table_row(f'{title}, {count_text(n)} samples',
@@ -405,7 +405,7 @@ def curve_rows(title:str, # of the samples
                curve:dict, # number of samples → error, percent
                n_test:int, # images that were classified
                paper:dict=None, # the same of the paper
-               note:str='', # as of `table_row`
+               note:str='', # as in `table_row`
               )->list: # of `table_row`s; cited where only the paper has the number
     "Rows of Table 3 for one stream of samples"
     paper = paper or {}
@@ -419,7 +419,7 @@ def compare_mistakes(one:dict, # number of samples → N bool, of `mistakes`
                      titles:tuple, # of both
                      common:bool=True, # at a number of samples that both have?
                     )->dict: # row, points, interval, p, only_first_errs, only_second_errs, n
-    "How much less the first errs, with McNemar's test, as a row of a table"
+    "By how much the first has the smaller error, with McNemar's test, as a row of a table"
     n, m = (max({*one} & {*other}),) * 2 if common else (max(one), max(other))
     found = paired_difference(one[n], other[m])
     row = f'{titles[0]}, {count_text(n)} samples, against {titles[1]}, {count_text(m)}'

@@ -61,7 +61,7 @@ def search_classifier(train:ImageSet, # labelled images
                       seed:int=0, # of the trials
                       **kw, # of `fit_classifier`: family, width, steps, …
                      )->list: # (validation error in percent, setting) of each trial, best first
-    "A random search for the supervised network (§5.2: 64 trials)"
+    "A random search for the supervised CNN (§5.2: 64 trials)"
     settings = [random_setting(generator('trial', seed, t)) for t in range(trials)]
     fit = partial(fit_classifier, train=train, valid=valid, seed=seed, **kw)
     jobs = {t: dict(setting=s) for t, s in enumerate(settings)}
@@ -79,7 +79,7 @@ def supervised_error(train:ImageSet, # labelled images
                      growth:float, # more labels: longer by this power of their number
                      **kw, # of `fit_classifier`
                     )->float: # percent
-    "The test error of the supervised network"
+    "The test error of the supervised CNN"
     longer = max(1, len(train) / 1000)**growth
     length = {name: round(value * longer) for name, value in length.items()}
     net, _ = fit_classifier(setting, train, valid, seed=seed, **length, **kw)
@@ -92,7 +92,7 @@ def supervised_errors(rest:ImageSet, # to draw labels from
                       device, # where to compute
                       **kw, # of `supervised_error`
                      )->dict: # number of labels → test errors, percent
-    "Test errors of the supervised network over draws of labels"
+    "Test errors of the supervised CNN over draws of labels"
     jobs = {(n, k): dict(train=labelled_draw(rest, n, k, seed), seed=k)
             for n in sorted(draws, reverse=True) for k in range(draws[n])}
     found = side_by_side(partial(supervised_error, device=device, **kw), jobs, device)
@@ -158,7 +158,7 @@ def difference_row(rival:str, # what the rival is called
                    ours, # mean error of each training, %
                    theirs, # the rival's errors over draws of labels, %
                   )->dict: # of `markdown_table`
-    "By how much our mean error is above a rival's (+) or below it (-)"
+    "By how much our mean error is above that of a rival (+) or below it (-)"
     (mean, half, n), (other, other_half, _) = mean_interval(ours), mean_interval(theirs)
     difference, interval = mean - other, hypot(half, other_half)
     decided = 'no'

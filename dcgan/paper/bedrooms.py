@@ -29,7 +29,7 @@ from ..worlds.world import worlds
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #f4fc9c30
 @functools.cache
-def pictures(name:str, # of a set of the store, or a world
+def pictures(name:str, # of a stored data set, or a world
              scale:str='laptop', # a resolved scale
              n:int=None, # training images of a world; None: what the scale says
              seed:int=0, # of a world
@@ -48,7 +48,7 @@ def _hold_out_first(images, n): # at most a tenth of them
     return images.subset(slice(n, None)), images.subset(n)
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #9bfd920b
-def unseen(name:str, # of a set of the store, or a world
+def unseen(name:str, # of a stored data set, or a world
            scale:str='laptop', # a resolved scale
            n:int=None, # training images of a world
            seed:int=0, # of a world
@@ -69,7 +69,7 @@ _sizes = dict( # scale → width, batch, schedule, images shown
     smoke=(1/16, 32, 'both', 1), laptop=(1/4, 32, 'both', 100_000),
     overnight=(1/4, 32, 'both', 500_000), paper=(1., 128, 'alternate', 2_000_000))
 
-def bedroom_recipe(name:str, # of a set of the store, or a world
+def bedroom_recipe(name:str, # of a stored data set, or a world
                    n:int, # training images
                    scale:str='laptop', # a resolved scale
                    epochs:int=None, # passes; None: a multiple of five that shows enough images
@@ -99,7 +99,7 @@ def plain(recipe:Recipe)->Recipe:
     return replace(recipe, ema=None, decay_epochs=0, augment='', mirror=False)
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #c699e790
-def has_extension(name:str, # of a set of the store, or a world
+def has_extension(name:str, # of a stored data set, or a world
                   scale:str, # a resolved scale
                  )->bool:
     "Is a training with DiffAugment and mirrored images shown beside the plain one?"
@@ -124,7 +124,7 @@ def _passes(epochs, name): # of one data set
     return {known(k): v for k, v in epochs.items()}.get(name)
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #5f0f5546
-def trained(name:str, # of a set of the store, or a world
+def trained(name:str, # of a stored data set, or a world
             scale:str='laptop', # a resolved scale
             epochs=None, # passes, or a dict of them by name; None: as in `bedroom_recipe`
             n:int=None, # training images of a world
@@ -144,7 +144,7 @@ def trained(name:str, # of a set of the store, or a world
     return t.load_best() if best else t
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #fe01ff24
-def train_plainly(name:str, # of a set of the store, or a world
+def train_plainly(name:str, # of a stored data set, or a world
                   data:ImageSet, # images of that set
                   epochs:int, # passes
                   scale:str='laptop', # a resolved scale

@@ -71,7 +71,7 @@ def descend(G:nn.Module, # with frozen batch norm
             target:torch.Tensor, # N×C×H×W in [0, 1]
             perceptual:float, # weight λ of the features
             latent:str='uniform', # uniform or normal
-            steps:int=300, lr:float=.2, # updates, and Adam's rate at first
+            steps:int=300, lr:float=.2, # updates, and Adam's learning rate at first
             low:float=-1., # value of a black pixel of G
            )->tuple: # N×z, N pixel distances, N feature distances
     "Latent vectors after gradient descent"

@@ -21,7 +21,7 @@ def svhn_recipe(scale:str='laptop', # a resolved scale
                 width:float=None, # of the networks; None here and below: what the scale says
                 epochs:int=None, # passes over the images
                 batch:int=None, # images of one update
-                lr:float=None, # Adam's rate
+                lr:float=None, # Adam's learning rate
                 schedule:str=None, # a key of `schedules`
                 seed:int=0, # of weights, order and latents
                )->Recipe: # of the family `svhn32`
@@ -47,7 +47,7 @@ def natural_recipe(scale:str='laptop', # a resolved scale
                    width:float=None, # of the networks; None here and below: what the scale says
                    epochs:int=None, # passes over the images
                    batch:int=None, # images of one update
-                   lr:float=None, # Adam's rate
+                   lr:float=None, # Adam's learning rate
                    schedule:str=None, # a key of `schedules`
                    seed:int=0, # of weights, order and latents
                   )->Recipe: # of the family `imagenet32`

@@ -203,7 +203,7 @@ class PlainLoop:
                  family:str, # a key of `families`
                  width:float=1., # 1 is the paper's
                  loader:DataLoader=None, # of `picture_loader`
-                 lr:float=2e-4, # Adam's rate
+                 lr:float=2e-4, # Adam's learning rate
                  seed:int=0, # of the weights
                  device=torch.device('cpu'), # where to train
                  amp:bool=False): # under autocast to bf16?
