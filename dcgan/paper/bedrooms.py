@@ -166,7 +166,7 @@ def in_words(t:Trainer # of bedrooms or faces
     best = f', the best of {r.epochs} by KID' if t.epoch < r.epochs else ''
     added = [f'; averaged G ({r.ema:g})'] if r.ema else []
     if r.decay_epochs > 1:
-        added.append(f'; rate falls over {r.decay_epochs} epochs')
+        added.append(f'; learning rate falls over {r.decay_epochs} epochs')
     if r.augment or r.mirror:
         added.append('; extension: DiffAugment, mirrored images')
     return (f"{passes} of {len(t.data):,} images{best} ({t.epoch * t.steps:,} minibatches of "
