@@ -75,13 +75,15 @@ def score_models(few:Few, # what to compare with
                  trained:dict, # (model, trial) → `Trainer`
                 )->dict: # model → key → list over trials
     "All scores of all models of a contest"
-    names = dict.fromkeys(name for name, _ in trained)
-    return {name: by_name([scores(few, samples_of(trained[name, k], few.scored, few.seed), k)
-                           for k in range(len(few.sets))]) for name in names}
+    found = {}
+    for (name, _), t in trained.items():
+        x = samples_of(t, few.scored, few.seed)
+        found.setdefault(name, []).append(scores(few, x, t.data))
+    return {name: by_name(each) for name, each in found.items()}
 
 def score_references(few:Few)->dict: # title → key → list of one
     "The same of what is no model"
-    return {name: by_name([scores(few, x)]) for name, x in references(few).items()}
+    return {name: by_name([scores(few, x, few.sets[0])]) for name, x in references(few).items()}
 
 # %% ../../nbs/lib/beyond/image_contest.ipynb #86931953
 def image_models(family:str, components:int, penalty:float)->dict: # as of `contenders`
