@@ -169,7 +169,7 @@ def image_rivals(name:str, # of the family
     experts = replace(family, z=family.z + components, latent=f'labelled{components}')
     return {name: family, f'{name}_experts': experts,
             f'{name}_deeper': replace(family,
-                                      G=(Layer('dense', components), *family.G))}
+                                      G=(Layer('dense', components, fixed=True), *family.G))}
 
 # %% ../../nbs/lib/beyond/deligan.ipynb #c23c35c4
 deligan28 = Family(30, 'normal', (1, 28, 28),

@@ -90,10 +90,11 @@ def about(self:Few)->dict: # classifier, error, features, scored
                 scored=self.scored)
 
 @patch
-def caption(self:Few)->str:
+def caption(self:Few, *n:int)->str: # n: images of a training set; not given: of the whole ones
     "The caption of a table of its scores"
     own = self.sets[0]
-    return (f'Samples of models of {len(own):,} {own.name} images. Outside: not among real '
+    sizes = ' or '.join(f'{k:,}' for k in n or [len(own)])
+    return (f'Samples of models of {sizes} {own.name} images. Outside: not among real '
             'images; copied: nearest to a training image, 50 % by chance; ± over n trainings.')
 
 # %% ../../nbs/lib/beyond/few.ipynb #aafd0488
@@ -102,12 +103,15 @@ def prepare(images:ImageSet, # training images, labelled
             family:str, # of `families`; its D is the classifier's network
             n:int, # images of a trial
             trials:int, # sets of them
-            scored:int, # test images, and samples, that count
+            scored:int, # test images, and samples, that count, at most
             seed:int=0, # of everything
             device='cpu', # of the classifier's training
             **network, # `width` and `steps` of `feature_network`
            )->Few:
-    "Sets of few images, with a classifier of the others and the test images"
+    "Sets of few images, with a classifier of the others; a `ValueError` for too few test images"
+    scored = min(scored, (len(test) - n) // 2)
+    if scored < 2:
+        raise ValueError(f'{test.name} has {len(test):,} test images: too few for models of {n:,}')
     test = test.subset(torch.randperm(len(test), generator=generator('test', seed)))
     rest, valid = split_validation(len(images), min(5000, len(images) // 6), seed)
     sets, others = draw_few(images.subset(rest), n, trials, seed)
@@ -131,11 +135,10 @@ def load_few(name:str, # of a data set
 # %% ../../nbs/lib/beyond/few.ipynb #6866867a
 def scores(few:Few, # what to compare with
            x:torch.Tensor, # samples, uint8 N×C×H×W
-           k:int=0, # which of the sets the model was trained on
+           own:ImageSet, # what the model was trained on
           )->dict: # mis, score; sure, outside, recall, copied, percent; fid; kid, thousandths
     "All scores of one sample of images"
     p, X = embed(few.posterior, x), embed(few.features, x)
-    own = few.sets[k]
     copies = memorisation(x, own, few.test.subset(slice(-len(own), None)))
     return dict(mis=modified_inception_score(p), score=inception_score(p),
                 sure=100 * float((p.max(1).values > 0.9).float().mean()),

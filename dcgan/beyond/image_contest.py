@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['samples_of', 'of_each', 'draw_samples', 'draw_each', 'score_models', 'score_references', 'image_models', 'Contest',
-           'doubt_of_diversity', 'image_claims', 'claims_of_less']
+           'doubt_of', 'image_claims', 'claims_of_less']
 
 # %% ../../nbs/lib/beyond/image_contest.ipynb #3163c0c7
 from dataclasses import dataclass
@@ -75,13 +75,15 @@ def score_models(few:Few, # what to compare with
                  trained:dict, # (model, trial) → `Trainer`
                 )->dict: # model → key → list over trials
     "All scores of all models of a contest"
-    names = dict.fromkeys(name for name, _ in trained)
-    return {name: by_name([scores(few, samples_of(trained[name, k], few.scored, few.seed), k)
-                           for k in range(len(few.sets))]) for name in names}
+    found = {}
+    for (name, _), t in trained.items():
+        x = samples_of(t, few.scored, few.seed)
+        found.setdefault(name, []).append(scores(few, x, t.data))
+    return {name: by_name(each) for name, each in found.items()}
 
 def score_references(few:Few)->dict: # title → key → list of one
     "The same of what is no model"
-    return {name: by_name([scores(few, x)]) for name, x in references(few).items()}
+    return {name: by_name([scores(few, x, few.sets[0])]) for name, x in references(few).items()}
 
 # %% ../../nbs/lib/beyond/image_contest.ipynb #86931953
 def image_models(family:str, components:int, penalty:float)->dict: # as of `contenders`
@@ -156,11 +158,23 @@ def with_less(self:Contest,
                         self.train({k: self.models[k] for k in two}, sets, recipe))
 
 # %% ../../nbs/lib/beyond/image_contest.ipynb #5475a9e2
-def doubt_of_diversity(found:dict # title → key → list over trials, with the references
-                      )->str: # '' where there is none
-    "Why m-IS decides nothing here"
-    blurred, real = (found[k]['mis'][0] for k in ('double exposures', 'real images, held out'))
-    return 'undecided, as it rewards double exposures' if blurred > real else ''
+_controls = ('real images, held out', 'double exposures', 'upper and lower halves',
+             'two classes only')
+
+def doubt_of(key:str, # of a score: mis, recall or outside
+             found:dict, # title → key → list over trials, with the references
+            )->str: # '' where there is none
+    "Why a score decides nothing here: a control gets past it"
+    real, double, halves, two = (found[k][key][0] for k in _controls)
+    doubts = dict(mis=('it is higher for double exposures', double > real),
+                  recall=('two classes cover more than half', two > real / 2),
+                  outside=('faulty images are not outside', min(double, halves) < 1.5 * real))
+    why, holds = doubts[key]
+    return why if holds else ''
+
+def _seen(key, row, found): # the row, if its score sees the controls
+    doubt = doubt_of(key, found)
+    return guarded(row, doubt and f'undecided, as {doubt}')
 
 # %% ../../nbs/lib/beyond/image_contest.ipynb #d57bdce9
 def image_claims(what:str, # the images, in words
@@ -168,7 +182,7 @@ def image_claims(what:str, # the images, in words
                  distance:str, # `fid` or `kid`
                 )->list: # of rows
     "DeLiGAN against each of its rivals: m-IS, recall, and the distance to real images"
-    others, doubt = ('GAN', 'GAN++', 'mixture of experts'), doubt_of_diversity(found)
+    others = 'GAN', 'GAN++', 'mixture of experts'
     score = [difference_row(f'{what}: a higher m-IS than {name}',
                             minus(found, 'mis', 'DeLiGAN', name)) for name in others]
     covers = f'{what}: more real images covered than by {{}} (recall, points of percent)'
@@ -177,7 +191,8 @@ def image_claims(what:str, # the images, in words
             for name in others]
     lower = difference_row(f'{what}: a smaller {shown_scores[distance][0]} than GAN',
                            minus(found, distance, 'GAN', 'DeLiGAN'))
-    return [*(guarded(row, doubt) for row in score), *more, lower]
+    return [*(_seen('mis', row, found) for row in score),
+            *(_seen('recall', row, found) for row in more), lower]
 
 # %% ../../nbs/lib/beyond/image_contest.ipynb #716eaaed
 def claims_of_less(found:dict, # title → key → list over trials, with the most images
@@ -190,7 +205,8 @@ def claims_of_less(found:dict, # title → key → list over trials, with the mo
                                by_images[most][name]['fid'])
              for name in ('GAN', 'DeLiGAN')}
     outside = f'{most:,} {what}: fewer are no {what} than of GAN (points of percent)'
-    return [difference_row(outside, minus(found, 'outside', 'GAN', 'DeLiGAN'), 1),
+    fewer = difference_row(outside, minus(found, 'outside', 'GAN', 'DeLiGAN'), 1)
+    return [_seen('outside', fewer, found),
             difference_row(f'{least} {what}: quality declines with less data (FID)',
                            worse['DeLiGAN']),
             difference_row(f'{least} {what}: it declines less than that of GAN (FID)',

@@ -99,9 +99,10 @@ def paces(one:list, other:list)->list: # of curves → one logarithm a pair
 
 # %% ../../nbs/lib/beyond/pairs.ipynb #eaa2f214
 def slowed(c:dict, other:dict)->float: # two curves
-    "Δ of `c` at steps 2t against `other` at steps t"
-    K = len(c['measure']) // 2
-    return log_ratio(c['measure'][1::2][:K], other['measure'][:K])
+    "Δ of `c` at steps 2t against `other` at steps t; NaN where no two looks are at such steps"
+    at = dict(zip(c['steps'], c['measure']))
+    pairs = [(at[2 * t], m) for t, m in zip(other['steps'], other['measure']) if 2 * t in at]
+    return log_ratio(*zip(*pairs)) if pairs else np.nan
 
 # %% ../../nbs/lib/beyond/pairs.ipynb #5cedfe7f
 def in_groups(n:int # trainings

@@ -86,7 +86,8 @@ def read_training(path, # a .safetensors file
     return tensors, record
 
 # %% ../../nbs/lib/gan/checkpoints.ipynb #ece88a79
-_later = dict(bias=False, pool=False, norm=False, resample=False, pieces=1, # of layers
+_later = dict(bias=False, pool=False, norm=False, resample=False, pieces=1,
+              fixed=False, # of layers
               spectral=False, margin=0, batch_norm=True,
               initial='paper', hidden_G='relu',
               hidden_D='leaky', # of families

@@ -135,6 +135,7 @@ class Layer:
     norm:bool = False # with batch norm even where the network has none?
     resample:bool = False # the stride by max-pooling, or by repeating pixels in a deconv?
     pieces:int = 1 # of maxout, in place of the network's activation; 1: no maxout
+    fixed:bool = False # as many maps at any width of the network?
 
     def shape(self, before): # C×H×W or units → the same after this layer
         if self.kind == 'dense':
@@ -380,9 +381,11 @@ families.update({f'dcgan{size}': dcgan_family(size) for size in image_sizes})
 def widened(layers:tuple, # of `Layer`
             width:float, # 1 is the paper's
            )->list: # of `Layer`
-    "The same layers with more or fewer maps, except the last"
+    "The same layers with more or fewer maps, except the last and those that are fixed"
     *hidden, last = layers
-    return [*(replace(l, maps=max(1, round(l.maps * width))) for l in hidden), last]
+    def scaled(layer):
+        return layer if layer.fixed else replace(layer, maps=max(1, round(layer.maps * width)))
+    return [*map(scaled, hidden), last]
 
 # %% ../../nbs/lib/gan/nets.ipynb #b1e8f86e
 @torch.no_grad()
