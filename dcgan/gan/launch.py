@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 
 # %% ../../nbs/lib/gan/launch.ipynb #40036470
 from dcgan.base.core import (
+    alone,
     atomic_path,
     count_training,
     lacks_memory,
@@ -42,7 +43,7 @@ from dcgan.base.core import (
 from ..data.store import ImageSet, load
 from .checkpoints import key_of, read_training
 from .nets import families, image_sizes
-from .processes import is_first
+from .processes import is_first, n_processes
 from .trainer import Diverged, Measure, Recipe, Trainer
 
 # %% ../../nbs/lib/gan/launch.ipynb #92930754
@@ -61,6 +62,15 @@ def folder_of(recipe:Recipe, # as in `as_computed`
     "Where a training is kept"
     return runs_root()/f'{recipe.family}_{key_of(recipe, data, measure)}'
 
+def _epochs_done(folder): # of what is kept there
+    path = folder/'checkpoint.safetensors'
+    return read_training(path)[1]['epoch'] if path.exists() else 0
+
+def _only_one(folder, recipe): # the processes of one training write in turn already
+    if n_processes() > 1 or _epochs_done(folder) >= recipe.epochs:
+        return contextlib.nullcontext()
+    return alone(folder/'.lock', f'training {folder.name}')
+
 # %% ../../nbs/lib/gan/launch.ipynb #318dfa57
 def train(recipe:Recipe, # settings of the training
           data:ImageSet, # images
@@ -70,7 +80,9 @@ def train(recipe:Recipe, # settings of the training
          )->Trainer: # with the last state in G and D
     "A trained pair of networks: loaded, resumed or trained from the start"
     recipe = as_computed(recipe, device)
-    t = Trainer(recipe, data, folder_of(recipe, data, measure), device, measure).fit(**kw)
+    folder = folder_of(recipe, data, measure)
+    with _only_one(folder, recipe):
+        t = Trainer(recipe, data, folder, device, measure).fit(**kw)
     seconds = sum(h['seconds'] for h in t.history)
     count_training(t.folder, t.epoch * t.steps * recipe.batch, seconds)
     return t
@@ -82,8 +94,7 @@ def is_done(recipe:Recipe, # settings of the training
             device:str='auto', # auto, cpu or cuda
            )->bool:
     "Was this trained to its last epoch?"
-    path = folder_of(as_computed(recipe, device), data, measure)/'checkpoint.safetensors'
-    return path.exists() and read_training(path)[1]['epoch'] >= recipe.epochs
+    return _epochs_done(folder_of(as_computed(recipe, device), data, measure)) >= recipe.epochs
 
 # %% ../../nbs/lib/gan/launch.ipynb #32db350f
 def train_or_note(recipe:Recipe, # settings of the training
