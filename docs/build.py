@@ -230,6 +230,8 @@ def run_line(kept, executed, changed):
     links = ' · '.join(f'<a href="_static/provenance/{k}.json">{k}</a>' for k in kept)
     details = f'<summary>Provenance of each table and figure</summary>{links}'
     text = ' '.join(filter(None, said))
+    if old := html.escape('; '.join(dict.fromkeys(filter(None, map(stale, kept.values()))))):
+        since += f' <b class="stale">Before a correction, so it decides nothing: {old}.</b>'
     return f'<p>{text}{since}</p><details>{details}</details>'
 
 
