@@ -87,7 +87,8 @@ seen = r'''async () => {
     links: all('a[href]', a => new URL(a.getAttribute('href'), document.baseURI).href),
     ids: all('[id]', e => e.id),
     lost: all('img', i => i.naturalWidth ? null : i.src).filter(Boolean),
-    unnamed: all('article img', i => /^\w*$|\.(png|gif|webp)$/.test(i.alt) ? i.src : null).filter(Boolean),
+    unnamed: all('article img', i => i)
+        .filter(i => /^\w*$|\.(png|gif)$/.test(i.alt)).map(i => i.src),
     pictures: all('article img', i => i.src).length,
     formulas: all('mjx-container', e => e).length,
     wrong: all('mjx-merror, .problematic', e => e.textContent),
