@@ -24,6 +24,8 @@ from PIL import Image
 from report import report
 from sphinx.cmd.build import build_main
 
+from dcgan.tools.kept import picture_of
+
 root = Path(__file__).resolve().parents[1]
 nbs, figures, packages, proc, site = (
     root / 'nbs',
@@ -84,11 +86,17 @@ def light(output):
         return None
     if re.search(r'\.venv/lib|site-packages/|/__w/|/tmp/ipykernel', '\n'.join(texts)):
         return None
+    if (name := picture_of(output)) and (figures / name).exists():
+        return markdown(f'![](figures/{name})')
     if 'text/markdown' in output.get('data', {}):
         output.data['text/markdown'] = re.sub(
             r'\]\(\.\./([^)/]+)\)', r'](figures/\1)', output.data['text/markdown']
         )
     return output
+
+
+def markdown(text):
+    return nbformat.v4.new_output('display_data', {'text/markdown': text})
 
 
 def merged(notebook, executed):
@@ -214,14 +222,16 @@ def run_line(kept, executed, changed):
         '(trainings kept from before not counted).',
     ]
     since = (
-        f' {changed} code cell{"s" * (changed > 1)} changed since and '
-        f'stand{"s" * (changed == 1)} without output.'
+        f' {changed} code cell{"s" * (changed > 1)} changed since: of what '
+        f'{"it" if changed == 1 else "they"} printed, only kept tables and figures stand here.'
         if changed
         else ''
     )
     links = ' · '.join(f'<a href="_static/provenance/{k}.json">{k}</a>' for k in kept)
     details = f'<summary>Provenance of each table and figure</summary>{links}'
     text = ' '.join(filter(None, said))
+    if old := html.escape('; '.join(dict.fromkeys(filter(None, map(stale, kept.values()))))):
+        since += f' <b class="stale">Before a correction, so it decides nothing: {old}.</b>'
     return f'<p>{text}{since}</p><details>{details}</details>'
 
 
@@ -246,16 +256,71 @@ def results(kept, notebook, shown):
     for name, k in kept.items():
         if k['caption'] in outputs or name in shown:
             continue
-        table, picture = (
-            figures / f'{name}.md',
-            next((p for e in ('png', 'gif') if (p := figures / f'{name}.{e}').exists()), None),
-        )
-        if table.exists():
-            yield table.read_text()
-        if picture:
-            yield f'![{name}](figures/{picture.name})' + (
-                f'\n\n{k["caption"]}' if not table.exists() else ''
-            )
+        table = figures / f'{name}.md'
+        pictures = [p for e in ('png', 'gif') if (p := figures / f'{name}.{e}').exists()]
+        text = table.read_text() if table.exists() else k['caption']
+        if pictures or table.exists():
+            yield name, '\n\n'.join([*(f'![](figures/{p.name})' for p in pictures[:1]), text])
+
+
+def keeps(cell, name):
+    "Does this code keep that result? Names may be made as it runs: 'fig04_{name}'"
+    if cell.cell_type != 'code' or 'keep_' not in cell.source:
+        return False
+    made = re.findall(r"'(\w{3}[\w{}.]*)'", cell.source)
+    return any(re.fullmatch(re.sub(r'\{[\w.]*\}', r'\\w*', m), name) for m in made)
+
+
+def put_in_place(unseen, cells):
+    "Show results under the code that keeps them; those that no code names come back"
+    rest = []
+    for name, text in unseen:
+        if cell := next((c for c in cells if keeps(c, name)), None):
+            cell.outputs.append(markdown(text))
+        else:
+            rest.append(text)
+    return rest
+
+
+def first_sentence(caption):
+    return re.split(r'(?<=\.)(?<!Fig\.) ', caption)[0].replace('`', '')
+
+
+def described(text):
+    "Kept pictures with the first sentence of their caption as alternative text"
+
+    def picture(m):
+        if not (kept := figures / f'{m[2]}.json').exists():
+            return m[0]
+        said = first_sentence(json.loads(kept.read_text())['caption'])
+        return f'![{re.sub(r"[][*]", "", said)}]({m[1]})'
+
+    return re.sub(r'!\[\w*\]\(((?:\.\./)?figures/((?:paper/)?\w+)\.\w+)\)', picture, text)
+
+
+def told_once():
+    "A function for the texts of a page, in order: scale and data are told where they change"
+    last = ''
+
+    def told(m):
+        nonlocal last
+        if m[0] == last:
+            return 'Scale and data as above.'
+        last = m[0]
+        return last
+
+    return lambda text: re.sub(r'Scale: \w+\. Data: [^\n*]*', told, text)
+
+
+def finish(cells):
+    "Texts and outputs as they are read: alternative texts, and no scale and data twice in a row"
+    shorter = told_once()
+    for c in cells:
+        if c.cell_type == 'markdown':
+            c.source = shorter(described(c.source))
+        for o in c.get('outputs', []):
+            if text := o.get('data', {}).get('text/markdown'):
+                o.data['text/markdown'] = shorter(described(text))
 
 
 def page(name, library):
@@ -266,6 +331,8 @@ def page(name, library):
         notebook, changed = merged(notebook, executed := nbformat.read(ran, 4))
     notebook.metadata.pop('widgets', None)
     notebook.cells = joined(c for c in notebook.cells if not c.source.startswith('#| default_exp'))
+    first, shown = on_first_screen(notebook.cells)
+    lost = put_in_place(results(kept, notebook, shown), notebook.cells)
     fold = folded(name)
     if fold:
         notebook.cells = runs(notebook.cells)
@@ -277,17 +344,21 @@ def page(name, library):
     def add(text, i):
         return notebook.cells.insert(i, nbformat.v4.new_markdown_cell(text))
 
-    first, shown = on_first_screen(notebook.cells)
-    if first:  # the result, right under the title
+    begins = 1
+    if first:  # the result, right under the title, where there is one; then the question
+        begins = 2
         notebook.cells.remove(first)
-        notebook.cells.insert(1, first)
+        if any(map(result, shown)):
+            begins = 3
+            notebook.cells.insert(1, first)
     if paths[name].parent == nbs:
         made = run_line(kept, executed, changed) if kept else ''
-        add(how_to_run(name, ran.exists(), made), 3 if first else 1)
+        add(how_to_run(name, ran.exists(), made), begins)
     elif kept:
         add(f'<div class="run">{run_line(kept, executed, changed)}</div>', 1)
-    if unseen := list(results(kept, notebook, shown)):
-        add('## Results\n\n' + '\n\n'.join(unseen), len(notebook.cells))
+    if lost:
+        add('## Results\n\n' + '\n\n'.join(lost), len(notebook.cells))
+    finish(notebook.cells)
     defined = {
         k: v for m, n in library.notebook.items() if n == name for k, v in library.own(m).items()
     }
@@ -353,8 +424,8 @@ def shown(path, link):
     text, _, made = kept['caption'].partition(' Scale: ')
     old = f'<b class="stale">Before a correction: {said(stale(kept))}.</b> ' if stale(kept) else ''
     if (picture := path.with_suffix('.png')).exists():
-        first = html.escape(re.split(r'(?<=\.)(?<!Fig\.) ', text)[0].replace('`', ''))
-        body = f'<a href="{link}"><img src="{thumbnail(picture)}" alt="{first}"></a>'
+        alt = html.escape(first_sentence(text))
+        body = f'<a href="{link}"><img src="{thumbnail(picture)}" alt="{alt}"></a>'
     else:
         rows = [r for r in kept['rows'] if r['ours'] is not None]
         cells = [
@@ -449,6 +520,7 @@ def there(entry):
 def front(library):
     "The front page: first screen, gallery, introduction, and the sidebar's order"
     intro = re.sub(r'(?m)^(# .*|> .*|!\[.*)$', '', sections()['']).strip()
+    state = '\n\n'.join(re.findall(r'(?m)^\*\*State\.\*\*.*', intro))  # before what it speaks of
     galleries = [
         f'\n## {group}\n\n<div class="cards">' + '\n'.join(card(**c) for c in cards) + '</div>\n'
         for group, cards in plan['gallery'].items()
@@ -458,10 +530,11 @@ def front(library):
         [
             '# The DCGAN paper as notebooks\n',
             f'```{{raw}} html\n{first_screen()}\n```\n',
+            library.linked(state, {}),
             *galleries,
             verdicts(),
             '\n## About\n',
-            library.linked(intro, {}),
+            library.linked(intro.replace(state, ''), {}),
             *(tree(*g) for g in groups().items() if not g[0].startswith(of_library)),
         ]
     )
@@ -484,7 +557,7 @@ def shelf(library):
     text = [
         '# The library, notebook by notebook\n',
         'The methods stand here, each explained, built and tested in a notebook and exported to '
-        'the package `dcgan`. [The house](/house.md) draws how they build on each other.\n',
+        'the package `dcgan`. [The layers](/house.md) show how they build on each other.\n',
     ]
     of = {n: m for m, n in library.notebook.items()}
     for group, names in groups().items():

@@ -63,5 +63,20 @@ def link_code(app, page, template, context, doctree):
     context['body'] = _code_name.sub(link, context['body'])
 
 
+def lead_on(app, page, template, context, doctree):
+    "Around a page of the sidebar are those of the sidebar, not the many that a page lists"
+    sidebar = [root_doc, *app.env.toctree_includes[root_doc]]
+    if page not in sidebar:
+        return
+    at = sidebar.index(page)
+    around = dict(prev=sidebar[:at][-1:], next=sidebar[at + 1 :][:1])
+    for side, there in around.items():
+        context[side] = None
+        for name in there:
+            link = app.builder.get_relative_uri(page, name)
+            context[side] = dict(link=link, title=app.env.titles[name].astext())
+
+
 def setup(app):
     app.connect('html-page-context', link_code)
+    app.connect('html-page-context', lead_on)

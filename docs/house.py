@@ -88,7 +88,7 @@ def house(library, layers):
     "The page: the drawing, wide and for a phone, and a table of modules for each package"
     packages = in_layers(library, layers)
     text = [
-        '# The house',
+        '# The library in layers',
         'The library `dcgan` has its packages in layers: a module imports only from its own '
         'package or from layers below it. Each module is exported from a notebook, which explains '
         'and tests it; the paper notebooks stand on top and import from all of them. '

@@ -20,9 +20,14 @@ names = [  # of controls, for screen readers: their text where they have one
     (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Pages below this one">'),
     (r'(<div id="pst-primary-sidebar")', r'\1 role="navigation" aria-label="Site"'),
     (r'(<button class="btn search-button-field[^>]*?) aria-label="Search"', r'\1'),
+    ('"Toggle primary sidebar"', '"All pages"'),
+    ('"Toggle secondary sidebar"', '"On this page"'),
 ]
 
 parameters = re.compile(r'<dl>\n(?:<dd><em class="sig-param">.*?</dd>\n)+</dl>')
+
+
+interval = re.compile(r'(<td[^>]*><p>[\d.,]+) ± ')  # a number and its interval: one line
 
 
 def listed(match):
@@ -79,6 +84,6 @@ def lighten(site):
             text = re.sub(pattern, '', text)
         for pattern, name in names:
             text = re.sub(pattern, name, text)
-        text = parameters.sub(listed, text)
+        text = interval.sub(r'\1&nbsp;±&nbsp;', parameters.sub(listed, text))
         path.write_text(text)
     drop_icons(site, pages.values())

@@ -80,13 +80,15 @@ def tab(browser, address):
     return page, wrong
 
 
-seen = '''async () => {
+seen = r'''async () => {
     await window.MathJax?.startup?.promise
     const all = (s, f) => [...document.querySelectorAll(s)].map(f)
     return {
     links: all('a[href]', a => new URL(a.getAttribute('href'), document.baseURI).href),
     ids: all('[id]', e => e.id),
     lost: all('img', i => i.naturalWidth ? null : i.src).filter(Boolean),
+    unnamed: all('article img', i => i)
+        .filter(i => /^\w*$|\.(png|gif)$/.test(i.alt)).map(i => i.src),
     pictures: all('article img', i => i.src).length,
     formulas: all('mjx-container', e => e).length,
     wrong: all('mjx-merror, .problematic', e => e.textContent),
@@ -109,6 +111,11 @@ def pages(tab, site, address):
 def test_every_page_loads_without_errors_and_without_another_host(pages, tab):
     assert tab[1] == [] and len(pages) > 40
     assert {k: v for k, p in pages.items() if (v := p['lost'] + p['wrong'])} == {}
+
+
+def test_every_picture_says_what_it_shows(pages):
+    "Its alternative text is words, not the name of its file"
+    assert {name: p['unnamed'] for name, p in pages.items() if p['unnamed']} == {}
 
 
 def test_no_link_is_broken(pages, site, address):
@@ -187,7 +194,7 @@ def test_code_of_100_columns_fits_a_laptop_and_is_broken_on_a_phone(browser, add
         e => e.scrollWidth > e.clientWidth).map(e => e.textContent.slice(0, 80))"""
     for name in ('01_guidelines', '03_lsun', '05_svhn', 'trainer'):
         page.goto(f'{address}{name}.html')
-        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+        page.evaluate(unfold)
         for width in (1280, 390):
             page.set_viewport_size(dict(width=width, height=844))
             assert page.evaluate(cut) == [], (name, width)
@@ -268,9 +275,42 @@ def test_paper_notebooks_fold_their_code_and_say_how_to_run_them(browser, addres
     names = "all => all.map(a => a.getAttribute('href'))"
     sidebar = page.eval_on_selector_all('.bd-links li.toctree-l1 > a', names)
     assert '10_mnist.html' in sidebar and 'trainer.html' not in sidebar
-    assert page.query_selector('.left-prev') and page.query_selector('.right-next')
     page.goto(f'{address}00_one_sitting.html')
     assert page.evaluate(open_code) > 0
+    page.close()
+
+
+def test_next_leads_through_the_sidebar(browser, address):
+    "From the first page to the last: pages of the library are reached by the lists of them"
+    page = browser.new_page()
+    page.goto(address)
+    links = '.bd-links li.toctree-l1 > a'
+    sidebar = page.eval_on_selector_all(links, 'all => all.map(a => a.href)')
+    for at, link in enumerate(sidebar):
+        page.click('.right-next')
+        assert page.url == link
+        before = page.locator('.left-prev').evaluate('a => a.href')
+        assert before == (sidebar[at - 1] if at else f'{address}index.html')
+    assert not page.query_selector('.right-next')
+    page.close()
+
+
+def test_a_phone_shows_no_button_that_opens_nothing(browser, address):
+    page = browser.new_page(viewport=dict(width=390, height=844))
+    for name, contents in dict(index=False, gan2d=False, failing=True).items():
+        page.goto(f'{address}{name}.html')
+        assert page.is_visible('.secondary-toggle') == contents
+    page.click('.secondary-toggle')
+    page.wait_for_selector('#pst-secondary-sidebar-modal a:visible')
+    page.close()
+
+
+def test_results_stand_in_the_section_that_makes_them(browser, address):
+    page = browser.new_page()
+    page.goto(f'{address}05_svhn.html')
+    for section, name in dict(training='epochs', **{'real-and-generated-digits': 'digits'}).items():
+        assert page.query_selector(f'#{section} img[src*=svhn_{name}]'), section
+    assert not page.query_selector('#results')
     page.close()
 
 
@@ -279,6 +319,7 @@ main_pages = ['index', '00_one_sitting', '01_guidelines', '05_svhn', '14_claims'
               'api/gan.trainer']
 settled = """mode => document.readyState === 'complete' && !document.getAnimations().length
     && document.documentElement.dataset.theme === mode"""
+unfold = "document.querySelectorAll('article details').forEach(d => { d.open = true })"
 broken_rules = """async () => {
     const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']
     const found = await axe.run({ runOnly: tags })
@@ -286,7 +327,8 @@ broken_rules = """async () => {
 }"""
 
 
-@pytest.mark.parametrize('mode, width', [('light', 1280), ('dark', 1280), ('light', 390)])
+@pytest.mark.parametrize('mode', ['light', 'dark'])
+@pytest.mark.parametrize('width', [1280, 390])
 def test_main_pages_are_accessible(browser, address, mode, width):
     "axe-core's rules of WCAG 2.1 A and AA, and its best practices: names, contrast, landmarks …"
     axe = (root / 'docs/node_modules/axe-core/axe.min.js').read_text()
@@ -299,6 +341,7 @@ def test_main_pages_are_accessible(browser, address, mode, width):
         if state:
             page.wait_for_selector('#explorer[data-state=ready]')
         page.wait_for_function(settled, arg=mode)
+        page.evaluate(unfold)
         page.evaluate(axe)
         found[name] = page.evaluate(broken_rules)
     page.close()
@@ -372,6 +415,36 @@ def test_outputs_come_from_the_run_and_only_to_cells_that_did_not_change(module)
     assert [
         [o.get('text') or o.data['text/markdown'] for o in c.outputs] for c in page.cells[3:]
     ] == [['1'], [], ['![](figures/fig04.png)']]
+
+
+def test_results_are_put_under_the_code_that_keeps_them(module):
+    build = module('build')
+    cells = [code("t = of('table2')"), code("run.keep_table(rows, 'table2')"), text("keep_ 'x'"),
+             code("run.keep_figure(fig, f'fig04_{m.name}{at}', 'Fig. 4: walks.')")]
+    unseen = [(name, name.upper()) for name in ('fig04_rooms', 'table2', 'fig05_rooms')]
+    assert build.put_in_place(unseen, cells) == ['FIG05_ROOMS']
+    shown = [[o.data['text/markdown'] for o in c.get('outputs', [])] for c in cells]
+    assert shown == [[], ['TABLE2'], [], ['FIG04_ROOMS']]
+
+
+def test_pictures_are_described_by_their_captions(module, tmp_path, monkeypatch):
+    build = module('build')
+    monkeypatch.setattr(build, 'figures', tmp_path)
+    caption = 'Fig. 4: walks in `Z` [closed]. Each row leads on. Scale: smoke. Data: none.'
+    (tmp_path / 'fig04.json').write_text(json.dumps(dict(caption=caption)))
+    found = build.described('![](figures/fig04.png) ![fig04](../figures/fig04.png)')
+    said = 'Fig. 4: walks in Z closed.'
+    assert found == f'![{said}](figures/fig04.png) ![{said}](../figures/fig04.png)'
+    for kept in ('![](figures/absent.png)', '![Two words](figures/fig04.png)'):
+        assert build.described(kept) == kept
+
+
+def test_scale_and_data_are_told_where_they_change(module):
+    told = [f'Scale: laptop. Data: {name}, 9 images (a. b).' for name in ('mnist', 'svhn')]
+    tell = module('build').told_once()
+    assert tell(f'Fig. 1. {told[0]}\n\n| a |') == f'Fig. 1. {told[0]}\n\n| a |'
+    assert tell(f'*{told[0]}*') == '*Scale and data as above.*'
+    assert [tell(t) for t in told[::-1]] == told[::-1]
 
 
 def test_imports_that_follow_on_imports_are_one_cell(module):
