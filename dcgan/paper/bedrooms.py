@@ -64,7 +64,7 @@ def unseen(name:str, # of a stored data set, or a world
     return both.subset(slice(used, None))
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #958c24de
-_quick_rates = dict(rooms=5e-4) # where §4's 2e-4 is not the best in a quick tour
+_narrow_rates = dict(rooms=5e-4) # where §4's 2e-4 is not the best at a quarter of the width
 _sizes = dict( # scale → width, batch, schedule, images shown
     smoke=(1/16, 32, 'both', 1), laptop=(1/4, 32, 'both', 100_000),
     overnight=(1/4, 32, 'both', 500_000), paper=(1., 128, 'alternate', 2_000_000))
@@ -81,7 +81,7 @@ def bedroom_recipe(name:str, # of a stored data set, or a world
     width, batch, schedule, shown = _sizes[scale]
     if epochs is None:
         epochs = 5 * math.ceil(shown / (5 * n))
-    lr = _quick_rates.get(name, 2e-4) if scale in ('smoke', 'laptop') else 2e-4
+    lr = 2e-4 if scale == 'paper' else _narrow_rates.get(name, 2e-4)
     family = 'lsun64' if size == 64 else sized('dcgan', size)
     recipe = Recipe(family, width, epochs, batch, lr, schedule=schedule, seed=seed)
     return _with_options(recipe, scale == 'overnight', extended)
@@ -130,18 +130,15 @@ def trained(name:str, # of a stored data set, or a world
             n:int=None, # training images of a world
             seed:int=0, # of images, weights, order and latents
             device='auto', # auto, cpu or cuda
-            best:bool=None, # the state with the smallest KID? None: if there is no averaged G
             extended:bool=False, # with DiffAugment and mirrored images?
             size:int=64, # side of the images, pixels
-           )->Trainer: # its networks in `sampler` and D, its images in `data`
+           )->Trainer: # the best state by KID: networks in `sampler` and D, images in `data`
     "The networks of a set of bedrooms or faces: loaded, or trained now"
     epochs = _passes(epochs, name)
     images, held_out = pictures(name, scale, n, seed, size)
     recipe = bedroom_recipe(name, len(images), scale, epochs, seed, extended, size)
     t = train(recipe, images, watch(recipe, len(images), held_out, device), device)
-    if best is None:
-        best = recipe.ema is None
-    return t.load_best() if best else t
+    return t.load_best()
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #fe01ff24
 def train_plainly(name:str, # of a stored data set, or a world
