@@ -54,7 +54,8 @@ def strings(text):
 def glyphs(pdf):
     "The numbers of all glyphs; 0 stands for a character that no font has"
     for text in streams(pdf):
-        for s in strings(text):
+        shown = re.sub(rb'<<[^>]*>>BDC', b'', text)  # without what a hyphen is called when copied
+        for s in strings(shown):
             assert len(s) % 2 == 0
             yield from (int.from_bytes(s[i : i + 2], 'big') for i in range(0, len(s), 2))
 

@@ -29,7 +29,6 @@ from tqdm.auto import tqdm
 
 # %% ../../nbs/lib/gan/launch.ipynb #40036470
 from dcgan.base.core import (
-    alone,
     atomic_path,
     count_training,
     lacks_memory,
@@ -43,7 +42,7 @@ from dcgan.base.core import (
 from ..data.store import ImageSet, load
 from .checkpoints import key_of, read_training
 from .nets import families, image_sizes
-from .processes import is_first, n_processes
+from .processes import is_first
 from .trainer import Diverged, Measure, Recipe, Trainer
 
 # %% ../../nbs/lib/gan/launch.ipynb #92930754
@@ -66,11 +65,6 @@ def _epochs_done(folder): # of what is kept there
     path = folder/'checkpoint.safetensors'
     return read_training(path)[1]['epoch'] if path.exists() else 0
 
-def _only_one(folder, recipe): # the processes of one training write in turn already
-    if n_processes() > 1 or _epochs_done(folder) >= recipe.epochs:
-        return contextlib.nullcontext()
-    return alone(folder/'.lock', f'training {folder.name}')
-
 # %% ../../nbs/lib/gan/launch.ipynb #318dfa57
 def train(recipe:Recipe, # settings of the training
           data:ImageSet, # images
@@ -80,9 +74,7 @@ def train(recipe:Recipe, # settings of the training
          )->Trainer: # with the last state in G and D
     "A trained pair of networks: loaded, resumed or trained from the start"
     recipe = as_computed(recipe, device)
-    folder = folder_of(recipe, data, measure)
-    with _only_one(folder, recipe):
-        t = Trainer(recipe, data, folder, device, measure).fit(**kw)
+    t = Trainer(recipe, data, folder_of(recipe, data, measure), device, measure).fit(**kw)
     seconds = sum(h['seconds'] for h in t.history)
     count_training(t.folder, t.epoch * t.steps * recipe.batch, seconds)
     return t

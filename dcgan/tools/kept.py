@@ -235,7 +235,7 @@ def cost_of(results:list # what one notebook keeps at one scale: contents of pro
            )->dict: # of `markdown_table`
     "What a notebook took: its trainings, and its last run, which may have loaded them"
     last = max(results, key=lambda r: r['seconds'])
-    t = last.get('trainings') or dict(number=0)
+    t = max((r['trainings'] for r in results), key=lambda t: t['number'])
     trained = t if t['number'] else dict(images=math.nan, seconds=math.nan)
     mostly = 'training' if trained['seconds'] > last['seconds'] / 2 else 'measures'
     row = {'notebook': last['notebook'], 'scale': last['scale'], 'trainings': t['number'],
