@@ -342,6 +342,7 @@ def test_main_pages_are_accessible(browser, address, mode, width):
             page.wait_for_selector('#explorer[data-state=ready]')
         page.wait_for_function(settled, arg=mode)
         page.evaluate(unfold)
+        page.wait_for_function(settled, arg=mode)  # unfolded code fades in
         page.evaluate(axe)
         found[name] = page.evaluate(broken_rules)
     page.close()
