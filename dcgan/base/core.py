@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['scales', 'devices', 'precisions', 'protocols', 'one_of', 'within', 'checkout', 'project_root', 'export_library',
            'data_root', 'runs_root', 'figures_root', 'lacks_memory', 'name_in_errors', 'sync', 'unfinished',
-           'atomic_path', 'alone', 'resolve_scale', 'by_scale', 'seed_of', 'generator', 'be_deterministic',
-           'seed_everything', 'pick_device', 'pick_precision', 'double', 'noise_like', 'layout', 'commit', 'versions',
-           'device_name', 'Run', 'protocol', 'count_training', 'training_effort', 'hash_of', 'read_provenance']
+           'atomic_path', 'resolve_scale', 'by_scale', 'seed_of', 'generator', 'be_deterministic', 'seed_everything',
+           'pick_device', 'pick_precision', 'double', 'noise_like', 'layout', 'commit', 'versions', 'device_name',
+           'Run', 'protocol', 'count_training', 'training_effort', 'hash_of', 'read_provenance']
 
 # %% ../../nbs/lib/base/core.ipynb #c367841f
 import ast
@@ -33,7 +33,6 @@ import numpy as np
 import psutil
 import torch
 from fastcore.basics import patch
-from filelock import FileLock, Timeout
 
 import dcgan
 from .plots import use_style, write_gif, write_png
@@ -219,30 +218,6 @@ def atomic_path(path, # file to be written
             sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
-
-# %% ../../nbs/lib/base/core.ipynb #df4c6bf5
-def _wait_for(lock, doing):
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f'another process is {doing}: waiting')
-        lock.acquire()
-    except NotImplementedError: # by this file system
-        pass
-
-@contextlib.contextmanager
-def alone(path, # of a lock file
-          doing:str, # what the other process does, such as 'preparing svhn'
-         ):
-    "Waits until no other process holds a lock, and holds it meanwhile"
-    lock = FileLock(path)
-    with name_in_errors(path):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        _wait_for(lock, doing)
-    try:
-        yield
-    finally:
-        lock.release()
 
 # %% ../../nbs/lib/base/core.ipynb #cebc20f0
 def _carries_paper(): # a GPU with bf16 and 40 GB?

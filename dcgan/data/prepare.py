@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.script import call_parse
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from dcgan.base.core import (
-    alone,
     atomic_path,
     data_root,
     generator,
@@ -273,6 +273,27 @@ def prepare_images(name:str, # of the new set
 # %% ../../nbs/lib/data/prepare.ipynb #272f9786
 own_kind = dict(lsun_bedroom='lsun', face_photos='faces') # name → key of `source_kinds`
 
+# %% ../../nbs/lib/data/prepare.ipynb #ce399fb8
+def _wait_for(lock, path):
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f'{path.stem[1:]}: another process is preparing it, waiting')
+        lock.acquire()
+    except NotImplementedError: # by this file system
+        pass
+
+@contextlib.contextmanager
+def _alone(path):
+    lock = FileLock(path)
+    with name_in_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _wait_for(lock, path)
+    try:
+        yield
+    finally:
+        lock.release()
+
 # %% ../../nbs/lib/data/prepare.ipynb #10d18d92
 def _in_words(info): # as of `describe_set`
     counts = ' + '.join(f"{info[s]['shape'][0]:,}" for s in splits if s in info)
@@ -329,7 +350,7 @@ def prepare(name:str, # of `downloads` or `own_kind`, or a name for the set made
     _refuse_name(name, source)
     if name in downloads:
         _refuse_options(name, kind=kind, size=size, **options)
-    with alone(root/f'.{name}.lock', f'preparing {name}'):
+    with _alone(root/f'.{name}.lock'):
         there = (root/name).exists()
         if not there:
             _make(name, root, source, kind, size, **options)

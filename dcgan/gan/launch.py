@@ -61,10 +61,6 @@ def folder_of(recipe:Recipe, # as in `as_computed`
     "Where a training is kept"
     return runs_root()/f'{recipe.family}_{key_of(recipe, data, measure)}'
 
-def _epochs_done(folder): # of what is kept there
-    path = folder/'checkpoint.safetensors'
-    return read_training(path)[1]['epoch'] if path.exists() else 0
-
 # %% ../../nbs/lib/gan/launch.ipynb #318dfa57
 def train(recipe:Recipe, # settings of the training
           data:ImageSet, # images
@@ -86,7 +82,8 @@ def is_done(recipe:Recipe, # settings of the training
             device:str='auto', # auto, cpu or cuda
            )->bool:
     "Was this trained to its last epoch?"
-    return _epochs_done(folder_of(as_computed(recipe, device), data, measure)) >= recipe.epochs
+    path = folder_of(as_computed(recipe, device), data, measure)/'checkpoint.safetensors'
+    return path.exists() and read_training(path)[1]['epoch'] >= recipe.epochs
 
 # %% ../../nbs/lib/gan/launch.ipynb #32db350f
 def train_or_note(recipe:Recipe, # settings of the training
@@ -298,6 +295,16 @@ def _why(error): # a training ends, in a line; an error that is not expected is 
         raise error
     return str(error)
 
+# %% ../../nbs/lib/gan/launch.ipynb #e8ab1b52
+def _train_and_tell(recipe, data, device, save_every, patience): # as in `train_cli`
+    folder = folder_of(as_computed(recipe, device), data)
+    with saying_where(folder), process_group(pick_device(device), patience):
+        if is_first():
+            print(in_words(data))
+        train(recipe, data, device=device, save_every=save_every, tell=_hint)
+        if is_first():
+            print(folder)
+
 # %% ../../nbs/lib/gan/launch.ipynb #823b9783
 @call_parse
 def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcgan, with --size
@@ -326,12 +333,6 @@ def train_cli(family:str, # svhn32, mnist28, lsun64, imagenet32, gan_mlp; or dcg
         data = load(dataset, size=families[family].shape[-1], n=images)
         within(save_every, 1, 10**9, 'save_every', whole=True)
         within(patience, 1, 10**6, 'patience')
-        folder = folder_of(as_computed(recipe, device), data)
-        with saying_where(folder), process_group(pick_device(device), patience):
-            if is_first():
-                print(in_words(data))
-            train(recipe, data, device=device, save_every=save_every, tell=_hint)
-            if is_first():
-                print(folder)
+        _train_and_tell(recipe, data, device, save_every, patience)
     except Exception as e:
         raise SystemExit(f'dcgan-train: {_why(e)}') from None
