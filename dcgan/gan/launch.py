@@ -25,6 +25,7 @@ import torch
 import torch.distributed as dist
 from fastcore.script import call_parse
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 from tqdm.auto import tqdm
 
 # %% ../../nbs/lib/gan/launch.ipynb #40036470
@@ -117,6 +118,7 @@ def _train_side_by_side(jobs, device, workers, threads, how):
         done = Parallel(return_as='generator_unordered')(tasks)
         for _ in tqdm(done, total=len(jobs), unit='training', leave=False):
             pass
+    get_reusable_executor().shutdown(kill_workers=True) # they keep memory, and may outlive us
 
 # %% ../../nbs/lib/gan/launch.ipynb #fe2a32cf
 def places(device:torch.device # where to train
