@@ -13,14 +13,14 @@ from math import hypot
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
 from sklearn.neighbors import KNeighborsClassifier
 from tqdm.auto import tqdm
 
 from ..base.core import generator
 from ..base.tables import table_row
 from ..data.store import ImageSet
-from ..gan.launch import places
+from ..gan.launch import places, worker_processes
 from .classifiers import classifier_error, fit_classifier
 from .intervals import mean_interval
 from .probe import labelled_draw, probe
@@ -34,7 +34,7 @@ def side_by_side(call:Callable, # of keyword arguments
     workers = min(len(jobs), places(device))
     if workers < 2:
         return {k: call(**job) for k, job in tqdm(jobs.items(), leave=False)}
-    with parallel_config('loky', n_jobs=workers, inner_max_num_threads=1):
+    with worker_processes(workers, 1):
         found = Parallel(return_as='generator')(delayed(call)(**job) for job in jobs.values())
         return dict(zip(jobs, tqdm(found, total=len(jobs), leave=False)))
 
