@@ -129,7 +129,7 @@ class Residual(nn.Module):
 # %% ../../nbs/lib/beyond/cppn.ipynb #834ab3a4
 class Wide(nn.Module):
     "Dense tanh layers on units × P"
-    def __init__(self, units:int, like:'WideCppn', g:torch.Generator): # as of `Residual`
+    def __init__(self, units:int, like:'WideCppn', g:torch.Generator): # as in `Residual`
         super().__init__()
         self.weight = nn.Parameter(torch.randn(like.layers, units, units, generator=g) / units**.5)
         self.bias = nn.Parameter(torch.zeros(like.layers, units, 1))
@@ -165,7 +165,7 @@ class PixelNet(nn.Module):
 @patch
 def paint(self:PixelNet,
           z:torch.Tensor, # N×z
-          place:torch.Tensor, # 3×P, as of `coordinates`
+          place:torch.Tensor, # 3×P, from `coordinates`
          )->torch.Tensor: # N×C×P in [0, 1]
     "The pixels at some places"
     with torch.autocast(z.device.type, enabled=False):
@@ -200,7 +200,7 @@ class WideCppn:
     "The earlier generator, as `Family.G`"
     units:int = 128 # of a dense layer
     layers:int = 4
-    reach:float = 8. # as of `Cppn`
+    reach:float = 8. # as in `Cppn`
 
     def __call__(self, family, width, g):
         units = max(1, round(self.units * width))
@@ -297,7 +297,7 @@ def fit_pixels(targets:torch.Tensor, # N×1×P in [0, 1]
 # %% ../../nbs/lib/beyond/cppn.ipynb #003e1f0b
 def fit_ten(images:ImageSet, # labelled, 28×28
             steps:int, # updates
-            paces:dict, # title → pace, as of `fit_pixels`
+            paces:dict, # title → pace, as in `fit_pixels`
            )->dict: # title → pixel loss, and that of the mean digit
     "How well the first digit of each kind is drawn, by the blocks' pace"
     pixels = torch.arange(26**2).view(26, 26)[::2, ::2].flatten()

@@ -239,7 +239,7 @@ def mixtures_of(trained:dict, # (model, trial) → `Trainer`
 
 # %% ../../nbs/lib/beyond/deligan.ipynb #394820a5
 def drift_row(data:str, # in words
-              found:dict, # as of `mixtures_of`
+              found:dict, # from `mixtures_of`
              )->dict: # a row of `claim_row`
     "The claim that means drift, farther than the deviation with which each Gaussian starts"
     return difference_row(f'{data}: the means drift by more than 0.2',

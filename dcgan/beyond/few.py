@@ -122,7 +122,7 @@ def prepare(images:ImageSet, # training images, labelled
 
 # %% ../../nbs/lib/beyond/few.ipynb #2f6ebfe8
 def load_few(name:str, # of a data set
-             family:str, # as of `prepare`
+             family:str, # as in `prepare`
              n:int, trials:int, scored:int, # the same
              most:tuple=(None, None), # images that are loaded: to train on, to test with
              seed:int=0, device='cpu', **network, # the same

@@ -129,7 +129,7 @@ def check(plain:tuple, # `residual_stream` and `residual_back`
         assert (a - e).norm() < 1e-5 * e.norm(), 'it differs from the operators of torch'
 
 # %% ../../nbs/lib/beyond/one_kernel.ipynb #93c4c24f
-def works(plain:tuple, device:torch.device, # as of `check`
+def works(plain:tuple, device:torch.device, # as in `check`
          )->bool:
     "Can a device run the kernels, and do they agree?"
     if triton is None:

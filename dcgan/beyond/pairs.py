@@ -130,7 +130,7 @@ def shares_left(by_size:dict # size → curves with the untrained generator's me
     "What is left at each size"
     return {size: [left(c) for c in curves] for size, curves in by_size.items()}
 
-def to_smallest(by_size:dict # as of `shares_left`
+def to_smallest(by_size:dict # from `shares_left`
                )->dict: # size → ln of the ratio, one a seed
     "The shares left at each size, by that of the smallest size with the same seed"
     shares = shares_left(by_size)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['planes', 'blobs', 'plain', 'energy_distance', 'energy', 'fallen', 'look_at', 'points_of', 'plane_rows', 'damaged',
-           'Plane', 'controls', 'model_samples', 'Contest', 'component_rows', 'plane_claims', 'show_plane', 'regions',
-           'show_latent', 'show_points', 'show_latents']
+           'Plane', 'controls', 'model_samples', 'PlaneContest', 'component_rows', 'plane_claims', 'show_plane',
+           'regions', 'show_latent', 'show_points', 'show_latents']
 
 # %% ../../nbs/lib/beyond/plane.ipynb #effcff09
 from dataclasses import dataclass
@@ -176,7 +176,7 @@ def model_samples(plane:Plane,
 
 # %% ../../nbs/lib/beyond/plane.ipynb #54ab47c7
 @dataclass
-class Contest:
+class PlaneContest:
     "Models trained on the same points, and how they are looked at"
     plane:Plane
     models:dict # model → what its recipe has of its own
@@ -195,12 +195,12 @@ class Contest:
 
 # %% ../../nbs/lib/beyond/plane.ipynb #6dedd9be
 @patch
-def also(self:Contest, models:dict)->dict: # model → lists over trials of `look_at`
+def also(self:PlaneContest, models:dict)->dict: # model → lists over trials of `look_at`
     "The numbers of other models, trained on the same points"
     return self.plane.numbers(model_samples(self.plane, self.train(models)))
 
 @patch
-def table(self:Contest, what:str)->list: # as of `plane_rows`; `what`: the data, in words
+def table(self:PlaneContest, what:str)->list: # rows of `plane_rows`; `what`: the data, in words
     "All numbers"
     return plane_rows(what, self.numbers, sizes_of(self.trained),
                       len(self.plane.centres) > 1)

@@ -129,7 +129,7 @@ def worst(right:torch.Tensor, # N times: was the drawing read as intended?
     return min(shares, key=lambda found: found[1])
 
 def rarest(answers:torch.Tensor # N digits that were read
-          )->tuple: # as of `share`
+          )->tuple: # the same as from `share`
     "How often the answer comes that comes least often"
     return share(answers == answers.bincount(minlength=10).argmin())
 

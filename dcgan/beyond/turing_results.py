@@ -51,7 +51,7 @@ def objective_rows(by_set:dict, # data set → objective → curves; the standar
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #77b2f432
 def size_row(size:int, # pixels
-             by_size:dict, # as of `shares_left`
+             by_size:dict, # from `shares_left`
              t, # its first `Trainer`
              measure:str, # its name
             )->dict:
@@ -103,7 +103,7 @@ def ratio_row(claim:str, # in words
                     more=False, measured=f'{found[0]:.2f} times {words}')
     return row if n > 1 else row | {'95 % interval': 'none'}
 
-def equal_row(claim:str, groups:list, words:str, # as of `ratio_row`
+def equal_row(claim:str, groups:list, words:str, # as in `ratio_row`
              )->dict:
     "A claim that a ratio lies within a margin of 1"
     row = ratio_row(claim, groups, words)
@@ -111,7 +111,7 @@ def equal_row(claim:str, groups:list, words:str, # as of `ratio_row`
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #92134d4f
 def size_claim(size:int, # pixels
-               by_size:dict, # as of `shares_left`
+               by_size:dict, # from `shares_left`
                missing:dict, # size → why it was not trained
               )->dict: # a row of `claim_row`
     "The claim that a larger size needs only wider networks"
@@ -162,7 +162,7 @@ def decided(rows:list, # of claims
     unseen = '' if control['verdict'] == 'supported' else 'undecided, as the control is'
     return [guarded(row, length or unseen) for row in rows] + [control]
 
-def ratio_table(ratios:dict, # as of `claims`
+def ratio_table(ratios:dict, # as in `claims`
                 measure:str, # its name
                )->list: # of dicts
     "All ratios with their intervals"
@@ -223,7 +223,7 @@ def show_panels(panels:list, # of (title, picture for `imshow`)
 def samples_of_each(trained:dict, # title → `Trainer`
                     real, # uint8 N×C×H×W
                     seed:int=0, # of the latent vectors, the same for all
-                   )->list: # of panels, as of `show_panels`
+                   )->list: # of panels for `show_panels`
     "40 real images, and as many samples of each training"
     made = {title: draw_set(t.sampler, t.recipe.family, 40, seed)[:]
             for title, t in trained.items()}
@@ -232,7 +232,7 @@ def samples_of_each(trained:dict, # title → `Trainer`
 
 def early_and_late(t, # a `Trainer` that is done
                    real, # uint8 N×C×H×W
-                  )->list: # of panels, as of `show_panels`
+                  )->list: # of panels for `show_panels`
     "Samples after the first epoch and at the end, from the same latent vectors; real images"
     pictures = [plt.imread(t.folder/f'samples/{epoch:04d}.png')[..., :3] for epoch in (1, t.epoch)]
     pictures.append(tiles(to_float(real[:64]), nrow=8))

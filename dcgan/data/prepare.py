@@ -295,7 +295,7 @@ def _alone(path):
         lock.release()
 
 # %% ../../nbs/lib/data/prepare.ipynb #10d18d92
-def _in_words(info): # as of `describe_set`
+def _in_words(info): # as in `describe_set`
     counts = ' + '.join(f"{info[s]['shape'][0]:,}" for s in splits if s in info)
     shape = '×'.join(map(str, info['train']['shape'][1:]))
     said = [f'{counts} images of {shape}']

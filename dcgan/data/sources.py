@@ -217,7 +217,7 @@ def _lacks_memory(error, pixels): # could an error of a decoder be for want of m
     return isinstance(error, MemoryError) or 'out of memory' in str(error).lower()
 
 # %% ../../nbs/lib/data/sources.ipynb #a2edbbb4
-def _read(file, at_least, about): # as of `read_photo`; about: gets the number of pixels
+def _read(file, at_least, about): # as in `read_photo`; about: gets the number of pixels
     with Image.open(file) as image:
         about['pixels'] = image.width * image.height
         if at_least:
@@ -262,7 +262,7 @@ class SourceKind:
     "How a kind of source is listed and read"
     list:Callable # folder → `Listing`
     open:Callable # folder → what `read` reads from; called in the process that reads
-    read:Callable # (opened, name, size) → images as of `cropped`; None for one that is too small
+    read:Callable # (opened, name, size) → what `cropped` returns; None for one that is too small
     note:str # how images were made, for the note of the set
     size:int = 64 # side of images, unless asked for
 

@@ -100,7 +100,7 @@ def inside(boxes:torch.Tensor, # M×5: sample, x0, y0, x1, y1 in image widths
 
 # %% ../../nbs/lib/paper/forget.ipynb #d2a27878
 def activations(maps:torch.Tensor, # N×C×H×H, of `layer_maps`
-                boxes:torch.Tensor, # M×5, as of `inside`
+                boxes:torch.Tensor, # M×5, as in `inside`
                 seed:int=0, # of the negatives
                )->tuple: # positions×C activations, whether each lies on a window, and its image
     "Activations inside boxes, and as many outside from the same images (§6.3.1)"
@@ -116,7 +116,7 @@ def activations(maps:torch.Tensor, # N×C×H×H, of `layer_maps`
 
 # %% ../../nbs/lib/paper/forget.ipynb #f249a55c
 def window_maps(maps:torch.Tensor, # N×C×H×H, of `layer_maps`
-                boxes:torch.Tensor, # M×5, as of `inside`, on two images at least
+                boxes:torch.Tensor, # M×5, as in `inside`, on two images at least
                 seed:int=0, # of the negatives
                )->dict: # weights (C), drop: the maps with weight > 0, accuracy of each fold (%)
     "The logistic regression that finds the maps of windows (§6.3.1)"
@@ -147,7 +147,7 @@ def control_maps(weights:torch.Tensor, # C, of `window_maps`
 # %% ../../nbs/lib/paper/forget.ipynb #488a14ef
 def change_inside(before:torch.Tensor, # N×3×S×S
                   after:torch.Tensor, # N×3×S×S, the same samples without some maps
-                  boxes:torch.Tensor, # M×5, as of `inside`
+                  boxes:torch.Tensor, # M×5, as in `inside`
                  )->float: # 1 where dropping does the same everywhere
     "Mean change of pixels inside boxes over that outside, in the images that have boxes"
     on = inside(boxes, len(before), before.shape[-1])
@@ -167,7 +167,7 @@ def replaced(before:dict, after:dict, # of `detect`
 
 # %% ../../nbs/lib/paper/forget.ipynb #f34364da
 def compare_parts(before:dict, after:dict, # of `detect`
-                 )->dict: # removed, replaced, changed and lost, each as of `as_percent`
+                 )->dict: # removed, replaced, changed and lost, each from `as_percent`
     "What dropping maps did to the parts of rooms"
     windows, others = of_kind('window'), of_kind(*[k for k in kinds if k != 'window'])
     p, q = before['present'], after['present'] # N×7
@@ -203,7 +203,7 @@ def mean_spread(values, # numbers; None is left out
 # %% ../../nbs/lib/paper/forget.ipynb #6f711489
 def change_rows(before:torch.Tensor, # N×3×S×S samples
                 versions:dict, # title → the samples without some maps, or a list of such
-                boxes:torch.Tensor, # M×5, as of `inside`
+                boxes:torch.Tensor, # M×5, as in `inside`
                )->list: # of `table_row`s
     "`change_inside` of several sets of maps, as rows of a table"
     def value(after):

@@ -229,7 +229,7 @@ def n_paths(D:Net, # a discriminator whose layers up to this one are convolution
     return torch.stack(fields).unflatten(0, y.shape[2:])
 
 # %% ../../nbs/lib/paper/guided.ipynb #f5c374c0
-def edges_in_view(D:Net, # as of `n_paths`
+def edges_in_view(D:Net, # a discriminator
                   layer:int, # one of `convolutions`
                  )->Callable: # (images N×C×H×W, N features, N×2 positions) → N×H×W
     "The energy of edges, weighted by how well a position sees them"
@@ -241,7 +241,7 @@ def edges_in_view(D:Net, # as of `n_paths`
     return energy
 
 # %% ../../nbs/lib/paper/guided.ipynb #c59593a4
-def map_enrichments(energy:Callable, # (images, features, positions) → energy, as of `map_energy`
+def map_enrichments(energy:Callable, # such as `map_energy`
                     images:ImageSet, # that `found` refers to
                     boxes, # L layouts of boxes, each N×parts×4: of these images, or of others
                     features, # F indices of maps
@@ -285,7 +285,7 @@ def strongest_in_halves(D:Net, # a discriminator with frozen statistics
     features = range(D.stages[layer].layer.maps)
     return [strongest(D, half, layer, features, k) for half in rooms.images]
 
-def measure_rooms(energy:Callable, # as of `map_energy`
+def measure_rooms(energy:Callable, # such as `map_energy`
                   rooms:Rooms, found:list, # of `strongest_in_halves`
                   device='cpu', # where to compute
                  )->torch.Tensor: # 2 layouts × 2 halves × F×k×kinds

@@ -355,7 +355,7 @@ def as_kept(outcomes:dict # (variant, set, seed) → of `outcome_of`
             for cell, o in outcomes.items()}
 
 def kept_outcomes(path, # the JSON file of an earlier run's table
-                  design:Design)->dict: # as of `as_kept`, before that
+                  design:Design)->dict: # (variant, set, seed) → outcome; what `as_kept` was given
     "The trainings that an earlier run has kept; a `ValueError` where its design was another"
     record = read_provenance(path)
     if record['design'] | dict(seeds=design.seeds) != asdict(design):

@@ -43,7 +43,7 @@ def feature_maps(x:torch.Tensor, # N×C×H×W in [0, 1], C 1 or 3
 
 def distances(x:torch.Tensor, # N×C×H×W in [0, 1]
               target:torch.Tensor, # likewise
-              features:torch.Tensor=None, # of the target, as of `feature_maps`; None: not compared
+              features:torch.Tensor=None, # of the target, from `feature_maps`; None: not compared
              )->tuple: # N mean squares of pixels, N cosine distances (0 without features)
     "How far images are from their targets"
     pixels = (x - target).square().flatten(1).mean(1)

@@ -94,7 +94,7 @@ of_table1 = { # model → accuracy in the paper, % with all labels and with few;
 # %% ../../nbs/lib/paper/labels.ipynb #23f6973f
 def table1_pairs(scored:dict, # our name → `accuracies`; what is missing has no rows
                  notes:dict, # our name → what a reader must know
-                )->list: # of pairs of rows, as of `accuracy_rows`
+                )->list: # of pairs of rows of `accuracy_rows`
     "The rows of Table 1: for each model one with all labels, and one with few"
     shown = {model: given for model, given in of_table1.items()
              if given[2] is None or given[2] in scored}
@@ -121,7 +121,7 @@ _settings = dict(KNN='k = {setting}, ', supervised='') # of others: C
 
 def table2_rows(probed:dict, # our name → results of `probe`, one for each training
                 notes:dict, # our name → what a reader must know
-               )->list: # of rows, as of `table_row`
+               )->list: # of rows from `table_row`
     "The rows of Table 2; what is missing has none"
     rows = []
     for model, (paper, ours) in of_table2.items():

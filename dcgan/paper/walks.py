@@ -133,7 +133,7 @@ def walk_features(G:Net, # with frozen statistics
 # %% ../../nbs/lib/paper/walks.ipynb #1e3777ea
 def walk_and_controls(G:Net, # with frozen statistics
                       images, # the training images, an `ImageSet` or M×C×H×W uint8
-                      codes:torch.Tensor, # M×z, as of `walk_features`
+                      codes:torch.Tensor, # M×z from `walk_features`
                       ends:tuple, # latent vectors a and b, 1×z each
                       n:int=10, # pictures of each
                       low:float=-1., # value of a black pixel
@@ -216,7 +216,7 @@ def realism_difference(measured:list, # of `realism`, one for each repetition
     "A measure of a set less that of the set that it is compared with"
     return mean_interval([r[kind][what] - r[compared_with[kind]][what] for r in measured])
 
-def realism_verdict(measured:list, what:str, kind:str # as of `realism_difference`
+def realism_verdict(measured:list, what:str, kind:str # from `realism_difference`
                    )->str: # such as '+1.2 ± 0.3, worse'
     "The difference and its meaning: a larger KID is worse, a larger precision better"
     mean, half, _ = realism_difference(measured, what, kind)

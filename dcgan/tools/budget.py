@@ -133,7 +133,7 @@ def _send(processes, s):
             continue
 
 # %% ../../nbs/lib/tools/budget.ipynb #c95f9602
-def end_processes(jobs:list, # as of `processes_of`
+def end_processes(jobs:list, # from `processes_of`
          patience:float=8): # seconds
     "End parts: first so that they keep what they have, then by force"
     families = [processes_of(job) for job in jobs]

@@ -70,7 +70,7 @@ def reaches(file, find, number:float, *needs, # the paper's number, in percent; 
 
 # %% ../../nbs/lib/tools/claims.ipynb #dc3b81cb
 def measure(entry:Entry,
-            runs:list, # as of `kept_at`, at one scale
+            runs:list, # from `kept_at`, at one scale
             name:str='', # of a data set
            )->Found: # a `LookupError` where the files do not hold it
     "The number of an entry, over trainings if the claim is about training"

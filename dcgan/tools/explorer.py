@@ -171,7 +171,7 @@ def file_differences(path, # of `export_onnx`
                      G:Net, # with frozen statistics, of which the file was made
                      z:torch.Tensor, # N×z
                      y:torch.Tensor=None, # N labels of a conditional generator
-                     low:float=-1., in_bytes:tuple=(), # as of `export_onnx`
+                     low:float=-1., in_bytes:tuple=(), # as in `export_onnx`
                     )->dict: # bytes, weights, samples, and differences in grey levels
     "How far a file's pictures are from PyTorch's"
     def levels(net):
@@ -235,7 +235,7 @@ def keep_generator(run:Run, # whose result it is
                    G:Net, # with frozen statistics
                    points:torch.Tensor, # K×z, K at least 4: corners of the plane, and a walk
                    caption:str, # what the generator is
-                   low:float=-1., in_bytes:tuple=(), # as of `export_onnx`
+                   low:float=-1., in_bytes:tuple=(), # as in `export_onnx`
                    directions:dict=None, # name → z and how far its slider goes
                    sums:dict=None, # names of a, b, c and their sum → 3×z
                    **more, # further entries of the JSON file

@@ -310,7 +310,7 @@ def jobs_of(names:list, # of notebooks
             scale:str, # smoke, laptop, overnight or paper
             given:dict, # of `read_parameters`
             kept:bool=False, # with the parameters of the results that are kept?
-           )->dict: # notebook → parameters, as of `run_all`
+           )->dict: # notebook → parameters, for `run_all`
     "What each notebook is given; a `ValueError` for a parameter that none of them has"
     known = {n: [*papermill.inspect_notebook(str(path_of(n)))] for n in names}
     for name in given:

@@ -285,7 +285,7 @@ def remake(notebook:str, # such as '05_svhn'
     return {file: said for file, said in found.items() if said}
 
 # %% ../../nbs/lib/tools/kept.ipynb #a3c16c88
-def _traced(): # as of `verify`, over all that is kept
+def _traced(): # what `verify` finds in all that is kept
     commits = known_commits()
     if commits is None:
         print('Commits are not checked: there is no git repository with its whole history here '

@@ -155,7 +155,7 @@ def row(model:str, # title of the row; {data} is the data set's name
     return find
 
 # %% ../../nbs/lib/tools/readings.ipynb #d71ef813
-def spread(model:str, of:str, **where): # as of `row`
+def spread(model:str, of:str, **where): # as in `row`
     "Reads a row that has 1.96 standard deviations in place of an interval"
     find = row(model, of, **where)
     def mean(kept, name=''):

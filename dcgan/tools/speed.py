@@ -285,7 +285,7 @@ def turn(self:PlainLoop): # an iterator over minibatches
     return (self.minibatch(*xy) for xy in chain([first], batches))
 
 # %% ../../nbs/lib/tools/speed.ipynb #8ae807da
-def fresh_trainer(family:str, # as of `Recipe`
+def fresh_trainer(family:str, # as in `Recipe`
                   width:float, # likewise
                   batch:int, # likewise
                   steps:int=1, # minibatches of noise that make up an epoch
@@ -363,7 +363,7 @@ def figure_rates(times:dict # (family, width) → name → seconds
     return fig
 
 # %% ../../nbs/lib/tools/speed.ipynb #a8847e93
-def step_flops(family:str, # as of `Recipe`
+def step_flops(family:str, # as in `Recipe`
                width:float, # likewise
                batch:int, # likewise
                device:str='cpu', # cpu or cuda
@@ -477,7 +477,7 @@ def in_process(f:Callable, # without arguments; what it refers to is pickled
     return json.loads(done.stdout.splitlines()[-1])
 
 # %% ../../nbs/lib/tools/speed.ipynb #6e8ff5f9
-def training_memory(family:str, # as of `Recipe`
+def training_memory(family:str, # as in `Recipe`
                     width:float, # likewise
                     batch:int, # likewise
                     steps:int=1, # minibatches of the first epoch; three times as many follow
@@ -495,10 +495,10 @@ def training_memory(family:str, # as of `Recipe`
                 peak=highest(), cuda=cuda)
 
 # %% ../../nbs/lib/tools/speed.ipynb #67c2e4dc
-def memory_row(family:str, # as of `Recipe`
+def memory_row(family:str, # as in `Recipe`
                width:float, # likewise
                batch:int, # likewise
-               steps:int=1, # as of `training_memory`
+               steps:int=1, # as in `training_memory`
                device:str='cpu', # cpu or cuda
               )->dict: # of GB, and the growth from the first epoch to the last three in percent
     "What a training in a process of its own holds, as a row of a table"
@@ -536,7 +536,7 @@ def costs_at(make:Callable, # size → a function without arguments
     return {n: float(np.median(seconds)) for n, seconds in found.items()}
 
 # %% ../../nbs/lib/tools/speed.ipynb #33b0d1ac
-def fresh_minibatch(family:str, # as of `Recipe`
+def fresh_minibatch(family:str, # as in `Recipe`
                     width:float, # likewise
                     batch:int, # likewise
                     device=torch.device('cpu'), # where to train
@@ -548,7 +548,7 @@ def fresh_minibatch(family:str, # as of `Recipe`
 
 # %% ../../nbs/lib/tools/speed.ipynb #1b451fc9
 def size_rows(sizes, # of `image_sizes`, the first is what the others are compared with
-              width:float, # as of `Recipe`
+              width:float, # as in `Recipe`
               batch:int=64, # likewise
               rounds:int=3, # timed minibatches of each size
               device:str='cpu', # cpu or cuda
@@ -610,7 +610,7 @@ def as_one_of_two(sent:list): # receives the bytes of each all-reduce
         yield
 
 # %% ../../nbs/lib/tools/speed.ipynb #48b8c895
-def traffic(family:str, # as of `Recipe`
+def traffic(family:str, # as in `Recipe`
             width:float, # likewise
             batch:int, # likewise; even
             device:str='cpu', # cpu or cuda

@@ -162,7 +162,7 @@ def _ways(networks, n, points, steps, kind, seed, truncation): # T×n×z
 
 # %% ../../nbs/lib/tools/use.ipynb #e16ca9dd
 @torch.no_grad()
-def film(source, # as of `generate`
+def film(source, # as in `generate`
          n:int=1, # walks, side by side
          points:int=6, # latent vectors that a walk passes
          steps:int=24, # frames from each to the next
@@ -215,7 +215,7 @@ def read_images(folder, # of image files, in subfolders too
 def _as_rgb(x):
     return x.expand(-1, 3, -1, -1)
 
-def check_source(source # as of `real_images`
+def check_source(source # as in `real_images`
                 ):
     "Raise `ValueError` for a name that is no folder, set or world"
     known = [*stored(), *worlds]
@@ -254,8 +254,8 @@ def _fakes(source, n, **kw): # N×3×H×W; kw: of `generate`
     return _as_rgb(torch.as_tensor(source)[:n])
 
 # %% ../../nbs/lib/tools/use.ipynb #c5299ca7
-def score(source, # as of `generate`; or generated images: a folder, or N×C×H×W uint8
-          real, # images that were not trained on, as of `real_images`
+def score(source, # as in `generate`; or generated images: a folder, or N×C×H×W uint8
+          real, # images that were not trained on, as in `real_images`
           train=None, # images that were trained on, likewise; adds memorisation
           n:int=5000, # images of each at most
           device:str='auto', # auto, cpu or cuda

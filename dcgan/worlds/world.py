@@ -74,7 +74,7 @@ def _sample(name, seed, block): # its factors, and the generator of its noise
     with torch.autocast('cpu', enabled=False), torch.no_grad():
         return worlds[name].sample(block_images, g), g
 
-def _render(name, sampled, size, device): # blocks, as of `_sample`; images and factors
+def _render(name, sampled, size, device): # blocks of `_sample` → images and factors
     parts, g = zip(*sampled)
     factors = {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
     with torch.autocast(device.type, enabled=False), torch.no_grad():
@@ -100,7 +100,7 @@ def _pool(threads):
     return ThreadPoolExecutor(threads, initializer=torch.set_num_threads,
                               initargs=(1,))
 
-def _draw(name, n, seed, start, size, device): # as of `draw`
+def _draw(name, n, seed, start, size, device): # as in `draw`
     blocks = range(start // block_images,
                    max(start, start + n - 1) // block_images + 1)
     step = 1 if device.type == 'cpu' else max(1, 2**23 // (block_images * size**2))
