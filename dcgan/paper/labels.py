@@ -29,7 +29,7 @@ def svhn_recipe(scale:str='laptop', # a resolved scale
     pick = partial(by_scale, scale=scale)
     width = within(pick(width, smoke=1/8, laptop=1/2, overnight=1., paper=1.),
                    1/64, 16, 'width')
-    epochs = pick(epochs, smoke=1, laptop=50, overnight=60, paper=200)
+    epochs = pick(epochs, smoke=1, laptop=30, overnight=60, paper=200)
     within(epochs, 1, 100_000, 'epochs', whole=True)
     narrow = 2e-3 / width
     return Recipe('svhn32', width, epochs, seed=seed,

@@ -231,7 +231,7 @@ def pace()->float: # 1: as fast as two idle cores with bf16
 minutes = dict( # of two idle cores with bf16, where `pace` is 1
     laptop={'nets': .3, 'metrics': 1.7, '00_one_sitting': 2., '01_guidelines': 20.,
             '02b_dedup': 4.1, '03_lsun': 12.7, '04_cifar10': 15.,
-            '05_svhn': 8.7, '06_walks': 1.1, '07_guided': 2.3, '08_forget': 1.8,
+            '05_svhn': 6., '06_walks': 1.1, '07_guided': 2.3, '08_forget': 1.8,
             '09_faces': 7.2, '09a_photographs': 3., '10_mnist': 6.9, '10a_explorer': .7,
             '11_large_images': 18.,
             '12_turing': 25., '13_deligan': 45., '14_claims': .3, '15_speed': 4., '15a_growth': 4.},
