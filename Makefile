@@ -33,7 +33,7 @@ test: setup
 	@# of the library; the notebooks of the paper run in tests/test_notebooks.py
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path nbs/lib --n_workers 2 --timing --do_print
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup tests
+	$(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup --durations=15 tests
 
 verify: setup
 	$(BIN)/dcgan-verify $(NB)
