@@ -362,10 +362,11 @@ def page(name, library):
     defined = {
         k: v for m, n in library.notebook.items() if n == name for k, v in library.own(m).items()
     }
+    variables = library.shadowed(notebook)
     used = {
         k: v
         for k, v in known.items()
-        if '.' not in library.full.get(v, '.') and k not in library.shadowed(notebook)
+        if '.' not in library.full.get(v, '.') and k not in variables
     }
     return notebook, [
         {k: f'{library.page[v]}#{v}' for k, v in some.items()} for some in (defined, used)
