@@ -235,6 +235,14 @@ def measured(page, name):
     return float(page.get_attribute('#gan2d', f'data-{name}'))
 
 
+def test_a_laptop_shows_the_whole_plane_and_the_chosen_experiment(opened):
+    page = opened()
+    page.set_viewport_size(dict(width=1280, height=800))
+    box = page.locator('.plane').bounding_box()
+    assert box['y'] + box['height'] <= 800 and box['height'] > 300
+    assert page.locator('.pair p:visible').count() == 1
+
+
 def test_learns_two_blobs(opened):
     page = opened()
     assert measured(page, 'energy') > 100
