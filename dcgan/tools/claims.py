@@ -176,7 +176,7 @@ files = { # of each notebook
     '10_mnist': 'table3', '11_large_images': 'cppn_claims',
     '12_turing': 'turing_claims',
     '13_deligan': 'deligan_toy deligan_components deligan_gaussians deligan_less_data '
-                  'deligan_digits_scores deligan_natural_scores'}
+                  'deligan_digits_scores deligan_natural_scores', '15a_growth': 'speed_sizes'}
 made_by = {file: notebook for notebook, names in files.items() for file in names.split()}
 
 # %% ../../nbs/lib/tools/claims.ipynb #9368ec33
