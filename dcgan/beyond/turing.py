@@ -17,7 +17,7 @@ from ..gan.objectives import Objective, objectives
 
 # %% ../../nbs/lib/beyond/turing.ipynb #c630e950
 def turing_family(size:int, # side of the images, pixels: a power of two, 8 or more
-                 )->Family: # to be put into `families`; a `ValueError` for another size
+                 )->Family: # for `families`; raises `ValueError` for another size
     "The source's networks for faces: a DCGAN whose D is an encoder and a judge (T-GANs)"
     if size < 8 or size & (size - 1):
         raise ValueError(f'size is {size!r}: it must be a power of two, 8 or more')
@@ -32,9 +32,9 @@ turing_sizes = [32, 64, 128, 256]
 families.update({f'turing{size}': turing_family(size) for size in turing_sizes})
 
 # %% ../../nbs/lib/beyond/turing.ipynb #cd474051
-def checked_sizes(sizes # pixels, as given to a notebook
-                 )->list: # the same
-    "Sizes of which there are networks; a `ValueError` for others"
+def checked_sizes(sizes # sides in pixels, as given to a notebook
+                 )->list: # the same sizes
+    "Sizes with networks; raises `ValueError` for others"
     if not isinstance(sizes, list) or not sizes:
         raise ValueError(f'sizes is {sizes!r}: it must be a list of pixels, given to papermill '
                          'with -y')
@@ -53,7 +53,7 @@ def encode_maps(D:Net, # a discriminator that ends in dense layers
         x = stage(x)
     return x.float()
 
-def judge(D:Net, # the same
+def judge(D:Net, # a discriminator that ends in dense layers
           e:torch.Tensor, # N×C×h×w: an encoding, or the difference of two
          )->torch.Tensor: # N logits
     "The logit of the dense layers"
@@ -66,7 +66,7 @@ def turing(D:Net, # an encoder and a judge
            a:torch.Tensor, # N×3×H×W
            b:torch.Tensor, # N×3×H×W
           )->tuple: # logits of T(a, b) and of T(b, a), N each
-    "Which of two images is the real one, asked both ways round (T-GANs)"
+    "The logits that a is the real one of a and b, in both orders (T-GANs)"
     e = encode_maps(D, a) - encode_maps(D, b)
     return judge(D, e), judge(D, -e)
 
@@ -92,7 +92,7 @@ def _without_real(D, x, fake, y):
 objectives['rsgan_without_real'] = replace(objectives['relativistic'], G=_without_real)
 
 # %% ../../nbs/lib/beyond/turing.ipynb #a7c11fe3
-def norms(D:Net)->list: # of numbers, in the order of layers
+def norms(D:Net)->list: # of numbers, in layer order
     "The largest singular value of each matrix, which should be 1"
     weights = [s.op.weight.detach().float().flatten(1) for s in D.stages]
     return [round(float(torch.linalg.matrix_norm(w, 2)), 3) for w in weights]
