@@ -243,7 +243,8 @@ def try_maps(effect, # maps → effect of dropping them, such as from `compare_p
 
 # %% ../../nbs/lib/paper/forget.ipynb #6f3f3394
 effect_titles = dict(removed='windows removed %', lost='other objects lost %',
-                     changed='other objects changed %')
+                     changed='other objects changed %',
+                     replaced='of the removed, replaced by a door or a picture %')
 
 def effect_rows(tried:dict, # from `try_maps`, with effects from `compare_parts`
                 keys, # keys of `effect_titles`
