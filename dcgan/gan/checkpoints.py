@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import CodeType, FunctionType
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -102,6 +103,16 @@ def told(record # a `Recipe`, a `Family` or a `Layer`
         return {k: v for k, v in pairs if k not in _later or v != _later[k]}
     return asdict(record, dict_factory=counted)
 
+# %% ../../nbs/lib/gan/checkpoints.ipynb #46bcd4b4
+def _code(c): # of a function, without addresses
+    return [c.co_code.hex(), c.co_names,
+            [_code(k) if isinstance(k, CodeType) else repr(k) for k in c.co_consts]]
+
+def _in_key(x): # what JSON cannot hold
+    if not isinstance(x, FunctionType):
+        return str(x)
+    return [_code(x.__code__), x.__defaults__, [c.cell_contents for c in x.__closure__ or ()]]
+
 # %% ../../nbs/lib/gan/checkpoints.ipynb #df7ba1fe
 def key_of(recipe, # a `Recipe`
            data, # an `ImageSet`; its fingerprint counts
@@ -113,7 +124,7 @@ def key_of(recipe, # a `Recipe`
         watched = measure.name, measure.every, measure.inputs
     family = told(families[recipe.family])
     decides = ['dcgan.train 2', told(recipe), family, data.fingerprint, watched]
-    text = json.dumps(decides, sort_keys=True, default=str)
+    text = json.dumps(decides, sort_keys=True, default=_in_key)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 # %% ../../nbs/lib/gan/checkpoints.ipynb #466237ba
