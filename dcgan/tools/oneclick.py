@@ -21,8 +21,8 @@ def on_github(url:str # of a remote, such as git@github.com:me/dcgan.git
     found = re.search(r'github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$', url)
     return found[1] if found else ''
 
-def origin()->str: # '' where there is none
-    "The address that this checkout was cloned from"
+def origin()->str: # '' if there is none
+    "The address of the remote `origin`"
     command = ['git', '-C', str(project_root()), 'remote', 'get-url', 'origin']
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
@@ -31,7 +31,7 @@ def origin()->str: # '' where there is none
 
 # %% ../../nbs/lib/tools/oneclick.ipynb #1ecdd90f
 def repository()->tuple: # such as ('dcgan/dcgan', 'main')
-    "Owner and name, and the branch: of `origin` if that is on GitHub, else of settings.ini"
+    "Owner and name, of `origin` if on GitHub, else of settings.ini; the branch of settings.ini"
     parser = ConfigParser(delimiters=['='])
     parser.read(project_root()/'settings.ini', encoding='utf-8')
     cfg = parser['DEFAULT']
@@ -40,7 +40,7 @@ def repository()->tuple: # such as ('dcgan/dcgan', 'main')
 # %% ../../nbs/lib/tools/oneclick.ipynb #adead125
 def links(name:str # such as '05_svhn'
          )->str: # a line of markdown
-    "Where a paper notebook opens in one click"
+    "The links that open a paper notebook on Colab and Kaggle"
     repo, branch = repository()
     path = f'{repo}/blob/{branch}/nbs/{name}.ipynb'
     return (f'Open in [Colab](https://colab.research.google.com/github/{path}) or '
@@ -50,7 +50,7 @@ def links(name:str # such as '05_svhn'
 install_mark = '#| hide\n# On Colab and Kaggle this installs the library; elsewhere it is there'
 
 def install_cell()->str: # code
-    "What installs the library where it is missing"
+    "A cell that installs the library if it is missing"
     repo, branch = repository()
     source = f'dcgan[paper] @ git+https://github.com/{repo}@{branch}'
     return '\n'.join([
@@ -65,7 +65,7 @@ def _lines(text):
 
 def add_one_click(path:Path # of a paper notebook; changed in place
                  )->bool: # did it change?
-    "Write links and the install cell, or bring them up to date"
+    "Write or update the links and the install cell"
     before = path.read_text(encoding='utf-8')
     nb = json.loads(before)
     title = re.sub(r'\n*Open in \[Colab\].*', '', ''.join(nb['cells'][0]['source']))
@@ -82,6 +82,6 @@ def add_one_click(path:Path # of a paper notebook; changed in place
     return after != before
 
 def add_all()->list: # such as ['05_svhn']
-    "Write them into all paper notebooks, and name those that changed"
+    "Write both into all paper notebooks; the names of those that changed"
     paths = sorted((project_root()/'nbs').glob('[0-9]*.ipynb'))
     return [p.stem for p in paths if add_one_click(p)]
