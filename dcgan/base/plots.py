@@ -92,6 +92,6 @@ def write_mp4(frames:np.ndarray, # T×H×W×3, uint8; an odd last row or column 
     for frame in frames[:, :height, :width]:
         film.write(np.ascontiguousarray(frame[..., ::-1])) # RGB → BGR
     film.release()
-    written = cv2.VideoCapture(str(path)) # OpenCV reports no full disk
+    written = cv2.VideoCapture(str(path)) # OpenCV does not report a full disk
     if not written.read()[0] or written.get(cv2.CAP_PROP_FRAME_COUNT) < len(frames):
         raise OSError(errno.ENOSPC, 'The film was cut short')
