@@ -39,7 +39,7 @@ from ..worlds import digits, faces, objects, rooms  # noqa: F401
 from ..worlds.world import draw, worlds
 
 # %% ../../nbs/lib/data/store.ipynb #b9109fa8
-def content_hash(array:np.ndarray, # of any shape; may be a memory map
+def content_hash(array:np.ndarray, # any shape; may be a memory map
                  block:int=2**24, # bytes to read at a time
                 )->str: # 64 hexadecimal digits
     "The SHA-256 of all bytes of an array"
@@ -49,12 +49,12 @@ def content_hash(array:np.ndarray, # of any shape; may be a memory map
     return h.hexdigest()
 
 # %% ../../nbs/lib/data/store.ipynb #c1659301
-def _combined(*parts): # of hashes, shapes and names
+def _combined(*parts): # hash of hashes, shapes and names
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 def fingerprint(images:np.ndarray, # N×C×H×W, uint8
                 labels:np.ndarray=None, # N, integers
-                images_hash:str=None, # `content_hash` of the images, where it is known
+                images_hash:str=None, # `content_hash` of the images, if known
                )->str: # 16 hexadecimal digits
     "A hash of the shape and of all bytes of images and labels"
     shape = [int(side) for side in images.shape]
@@ -85,18 +85,18 @@ def _as_array(a):
 # %% ../../nbs/lib/data/store.ipynb #3bb7822b
 @dataclass(eq=False, repr=False)
 class ImageSet:
-    "Images with labels, a description and a fingerprint; a `ValueError` for arrays of another kind"
-    name:str # in the store, or of a world
+    "Images with labels, a description and a fingerprint; a `ValueError` for invalid arrays"
+    name:str # name of a stored set or of a world
     split:str # train or test
     images:np.ndarray # N×C×H×W, uint8; an array, a memory map or a tensor
-    labels:np.ndarray=None # N, int64; None where there are none
+    labels:np.ndarray=None # N, int64; None: no labels
     note:str='' # what a reader must know about this data
-    fingerprint:str='' # of the content, worked out here
-    world:bool=False # drawn by a procedural world?
+    fingerprint:str='' # hash of the content, computed if empty
+    world:bool=False # whether a procedural world drew it
 
     def __post_init__(self):
         self.images = _as_array(self.images)
-        self.note = self.note.encode('utf-8', 'replace').decode() # of a name that is no UTF-8
+        self.note = self.note.encode('utf-8', 'replace').decode() # a name may not be UTF-8
         _check_images(self.images, f'{self.name}/{self.split}')
         if self.labels is not None:
             self.labels = _as_array(self.labels)
@@ -117,7 +117,7 @@ def __len__(self:ImageSet):
 @patch
 def __getitem__(self:ImageSet,
                 i): # an index, a slice, an array of indices or a mask
-    "Images as a uint8 tensor of their own"
+    "Images as a new uint8 tensor"
     i = i if isinstance(i, (int, slice)) else np.asarray(i)
     return torch.from_numpy(np.require(self.images[i], requirements='CEOW'))
 
@@ -130,7 +130,7 @@ def __repr__(self:ImageSet):
     return f'ImageSet {what}, {classes}{self.fingerprint}'
 
 # %% ../../nbs/lib/data/store.ipynb #2725149f
-def _of_part(images, i): # the fingerprint of images[i]
+def _of_part(images, i): # fingerprint of images[i]
     everything = np.arange(len(images))
     taken = everything[i]
     if np.array_equal(taken, everything):
@@ -139,8 +139,8 @@ def _of_part(images, i): # the fingerprint of images[i]
 
 @patch
 def subset(self:ImageSet,
-           keep # a count (at most that many, from the first), a slice, indices or a mask
-          )->ImageSet: # with a fingerprint of its own
+           keep # a count (at most the first so many), a slice, indices or a mask
+          )->ImageSet: # with its own fingerprint
     "Some of the images with their labels; a `ValueError` if there are none"
     if isinstance(keep, numbers.Integral):
         keep = slice(within(int(keep), 1, float('inf'), 'n', whole=True))
@@ -152,12 +152,12 @@ def subset(self:ImageSet,
 # %% ../../nbs/lib/data/store.ipynb #197a274d
 def file_stamp(path:Path # a file
               )->dict: # size, bytes; mtime_ns, nanoseconds since 1970
-    "The size and the modification time of a file, which change when somebody changes it"
+    "The size and the modification time of a file, which change when the file changes"
     stat = path.stat()
     return dict(size=stat.st_size, mtime_ns=stat.st_mtime_ns)
 
 # %% ../../nbs/lib/data/store.ipynb #5a3fe54b
-def _write_array(path, parts, dtype): # its shape, and its hash with what it holds for
+def _write_array(path, parts, dtype): # its shape; its hash with `file_stamp`
     shape = (sum(map(len, parts)), *parts[0].shape[1:])
     header = dict(descr=np.dtype(dtype).str, fortran_order=False, shape=shape)
     h = hashlib.sha256()
@@ -186,21 +186,21 @@ def _write_split(folder, split, images, labels=None):
 # %% ../../nbs/lib/data/store.ipynb #7b5c5865
 splits = ['train', 'test']
 
-def _new_folder(path): # without what an earlier attempt left
+def _new_folder(path): # emptied of any earlier attempt
     shutil.rmtree(path, ignore_errors=True)
     with name_in_errors(path):
         path.mkdir(parents=True)
     return path
 
 # %% ../../nbs/lib/data/store.ipynb #0cd145f6
-def write_set(name:str, # the folder's name
+def write_set(name:str, # name of the folder
               train:tuple, # (images, labels or None); images: an array, or a list of arrays to join
-              test:tuple=None, # likewise; None for no test split
+              test:tuple=None, # likewise; None: no test split
               note:str='', # what a reader must know about this data
-              root=None, # the store; None for `data_root()`
+              root=None, # the store; None: `data_root()`
               **info, # further entries of dataset.json
              )->Path: # the set's folder
-    "Write a set into the store, atomically; a `FileExistsError` if something is there already"
+    "Write a set into the store atomically; a `FileExistsError` if its folder exists already"
     folder = Path(root or data_root())/name
     if folder.exists():
         raise FileExistsError(f'{folder} is there already: move it away, or choose another name')
@@ -211,22 +211,22 @@ def write_set(name:str, # the folder's name
         path.write_text(described + '\n')
     with name_in_errors(folder):
         whole.rename(folder)
-        sync(folder.parent) # before the chunks go
+        sync(folder.parent) # before the chunks are deleted
         shutil.rmtree(whole.parent)
     return folder
 
 # %% ../../nbs/lib/data/store.ipynb #c503e7e7
-def _is_set(folder): # does it hold a set, or may it?
+def _is_set(folder): # does the folder hold a set, or could it?
     try:
         os.stat(folder/'dataset.json')
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except PermissionError: # `load` says so
+    except PermissionError: # `load` reports it
         return re.fullmatch(r'\w[\w-]*', folder.name) is not None
     return not folder.name.startswith('.') and folder.suffix != '.partial'
 
-def stored()->list: # names, sorted
-    "The sets that the store has; an `OSError` if it cannot be read"
+def stored()->list: # sorted names
+    "The sets in the store; an `OSError` if it cannot be read"
     try:
         with name_in_errors(data_root()):
             return sorted(f.name for f in map(Path, os.scandir(data_root())) if _is_set(f))
@@ -244,18 +244,18 @@ def _open(path, read):
     except (ValueError, EOFError, KeyError, TypeError) as e:
         raise ValueError(f'{path} is damaged ({e}): {remedy}') from e
 
-def describe_set(folder:Path, # of a set
-                 use:Callable=dict, # of what it says
-                )->dict: # train, test: shape, labels, images_file; note; what `write_set` was given
-    "What dataset.json says; an error that names the remedy if it is missing or damaged"
+def describe_set(folder:Path, # folder of a set
+                 use:Callable=dict, # applied to the parsed JSON
+                )->dict: # train, test: shape, labels, images_file; note; `info` of `write_set`
+    "The content of dataset.json; an error that names the remedy if it is missing or damaged"
     return _open(folder/'dataset.json', lambda path: use(json.loads(path.read_text())))
 
 # %% ../../nbs/lib/data/store.ipynb #c5d02caa
 @functools.lru_cache
-def _file_hash(path, size, mtime_ns): # a file that has changed is another key
+def _file_hash(path, size, mtime_ns): # a changed file is another key
     return content_hash(npy.open_memmap(path, mode='r'))
 
-def _images_hash(path, described): # of a split's images, described in dataset.json
+def _images_hash(path, described): # hash of a split's images; described: its entry in dataset.json
     now = file_stamp(path)
     written = described.get('images_file')
     if written and now == {k: written[k] for k in now}:
@@ -263,7 +263,7 @@ def _images_hash(path, described): # of a split's images, described in dataset.j
     return _file_hash(path, **now)
 
 # %% ../../nbs/lib/data/store.ipynb #3f902c67
-def _arrays(folder, split, with_labels): # images, a memory map, and labels or None; checked
+def _arrays(folder, split, with_labels): # checked images, a memory map; labels or None
     path = folder/f'{split}_images.npy'
     images = _open(path, lambda p: npy.open_memmap(p, mode='r'))
     _open(path, lambda p: _check_images(images, folder.name))
@@ -274,7 +274,7 @@ def _arrays(folder, split, with_labels): # images, a memory map, and labels or N
     return images, labels
 
 # %% ../../nbs/lib/data/store.ipynb #c1964a4f
-def _read(name, split): # an `ImageSet` of a split in the store
+def _read(name, split): # `ImageSet` of a split in the store
     folder = data_root()/name
     info = describe_set(folder)
     if split not in info:
@@ -318,16 +318,16 @@ def _draw(name, split, n, size, seed):
                     'procedural world', world=True)
 
 # %% ../../nbs/lib/data/store.ipynb #75845ddd
-def known(name:str # of a set or a world
-         )->str: # itself
-    "`name` if there is such a set or world, else a `ValueError` with the names and the remedy"
+def known(name:str # name of a set or a world
+         )->str: # `name`
+    "`name` if such a set or world exists, else a `ValueError` with the names and the remedy"
     try:
         return one_of(name, [*stored(), *worlds], 'data set')
     except ValueError as e:
         remedy = f'`dcgan-prepare NAME` adds a set to {data_root()}'
         raise ValueError(f'{e}; {remedy}') from None
 
-def _resized(images, size): # an `ImageSet` of another size
+def _resized(images, size): # an `ImageSet` at another size
     side = min(images.shape[2:])
     note = images.note
     if size > side:
@@ -336,11 +336,11 @@ def _resized(images, size): # an `ImageSet` of another size
     return replace(images, images=pixels, note=note, fingerprint='')
 
 # %% ../../nbs/lib/data/store.ipynb #da5aa00d
-def load(name:str, # of a set in the store, or of a world
+def load(name:str, # name of a stored set or of a world
          split:str='train', # train or test
-         size:int=None, # side in pixels; images of another size are resized. None: as they are
-         n:int=None, # at most this many, from the first; None for all, and for a world `n_drawn`
-         seed:int=0, # of a world
+         size:int=None, # side, pixels; images of another size are resized. None: native size
+         n:int=None, # at most the first n images; None: all, for a world `n_drawn`
+         seed:int=0, # seed of a world
         )->ImageSet: # memory-mapped, unless resized or drawn
     "A set of images; a `ValueError` or `FileNotFoundError` that names the remedy if there is none"
     one_of(split, splits, 'split')

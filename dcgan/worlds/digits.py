@@ -15,7 +15,7 @@ import torch
 from .world import World, between, block_noise, chance, worlds
 
 # %% ../../nbs/lib/worlds/digits.ipynb #29db3d17
-strokes = { # digit: its styles
+strokes = { # digit → its styles
     0: ['6,0 2,2 0,10 2,18 6,20 10,18 12,10 10,2 6,0'],
     1: ['6,0 6,20', '6,0 6,20', '2,4 6,0 6,0 6,20', '2,4 6,0 6,0 6,20 / 2,20 10,20'],
     2: ['1,5 2,1 6,0 10,1 11,5 8,11 0,20 0,20 12,20',
@@ -38,7 +38,7 @@ strokes = { # digit: its styles
 
 # %% ../../nbs/lib/worlds/digits.ipynb #ea18404d
 def spline(path:str, # such as '0,0 12,0 5,20'
-           n:int=16, # points between two of the pen's
+           n:int=16, # curve points between two pen points
           )->np.ndarray: # M×2, x and y
     "A Catmull-Rom curve through the points of a path, closed if it ends where it begins"
     p = np.array([q.split(',') for q in path.split()], dtype=float)
@@ -61,7 +61,7 @@ def _cut(points, n):
 
 def segments(paths:str, # a style of `strokes`
             )->torch.Tensor: # n_segments × 2 ends × (x, y); height 1, centre at 0
-    "A digit as straight pieces of equal length"
+    "A digit as straight segments of about equal length"
     pens = [spline(path) for path in paths.split('/')]
     lengths = np.cumsum([_cut(pen, 1)[1] for pen in pens])
     shares = np.diff(np.rint(n_segments * lengths / lengths[-1]), prepend=0).astype(int)
@@ -74,20 +74,20 @@ n_styles = torch.tensor([len(styles) for styles in strokes.values()])
 
 # %% ../../nbs/lib/worlds/digits.ipynb #2425de24
 def pick_glyph(digit:torch.Tensor, # int64, 0 to 9, any shape
-               g:torch.Generator, # where the choice comes from
+               g:torch.Generator, # random generator
               )->torch.Tensor: # rows of `glyphs`, same shape
-    "A random style of each digit"
+    "A random style for each digit"
     first = n_styles.cumsum(0) - n_styles
     return first[digit] + (torch.rand(digit.shape, generator=g) * n_styles[digit]).long()
 
 # %% ../../nbs/lib/worlds/digits.ipynb #a16c4735
-def ink(ends:torch.Tensor, # N×P×2×2, the segments' ends, in images' widths, (0, 0) is the top left
-        thickness:torch.Tensor, # N, of the stroke, in images' widths
-        softness:torch.Tensor, # N, of its edge, in images' widths
-        size:int, # pixels
-        shown=1., # N×P, 0 for segments to be left out
+def ink(ends:torch.Tensor, # N×P×2×2, ends of the segments, in image widths; (0, 0) is the top left
+        thickness:torch.Tensor, # N, width of the stroke, in image widths
+        softness:torch.Tensor, # N, softness of its edge, in image widths
+        size:int, # side, pixels
+        shown=1., # N×P, 0 for segments to leave out
        )->torch.Tensor: # N×size×size in [0, 1]
-    "How much ink lies on each pixel"
+    "The amount of ink on each pixel"
     length = (ends[:, :, 1] - ends[:, :, 0]).norm(dim=-1)
     s = (.45 * thickness).maximum(.5 * length.amax(1)).view(-1, 1, 1)
     grid = (torch.arange(size, device=ends.device) + .5) / size
@@ -99,7 +99,7 @@ def ink(ends:torch.Tensor, # N×P×2×2, the segments' ends, in images' widths, 
 
 # %% ../../nbs/lib/worlds/digits.ipynb #a96a5cc9
 def sample_pose(n:int, # number of images
-                g:torch.Generator, # where the randomness comes from
+                g:torch.Generator, # random generator
                 **ranges, # factor=(low, high), such as slant, rotation, thickness, x and y
                )->dict: # these factors, and the waves of the bend
     "Random factors of handwriting"
@@ -108,9 +108,9 @@ def sample_pose(n:int, # number of images
         phase=between(g, 0, math.tau, n, 2))
 
 # %% ../../nbs/lib/worlds/digits.ipynb #a1159209
-def handwrite(points:torch.Tensor, # N×P×2×2, in digits' heights, centre at 0
-              f:dict, # factors of `sample_pose`
-             )->torch.Tensor: # N×P×2×2, in images' widths, (0, 0) is the top left
+def handwrite(points:torch.Tensor, # N×P×2×2, in digit heights, centre at 0
+              f:dict, # factors from `sample_pose`
+             )->torch.Tensor: # N×P×2×2, in image widths; (0, 0) is the top left
     "Bend, stretch, slant, rotate and place segments"
     f = {k: v.view(len(v), 1, 1, *v.shape[1:]) for k, v in f.items()}
     bend = (points @ f['wave'][:, 0].transpose(-1, -2) + f['phase']).sin()
@@ -150,7 +150,7 @@ def _sample_number(n, g):
 # %% ../../nbs/lib/worlds/digits.ipynb #a80f6dd6
 pose = ('slant', 'rotation', 'width', 'scale', 'wobble', 'wave', 'phase', 'x', 'y')
 
-def _number(f, size): # N×size×size, the ink of three digits
+def _number(f, size): # N×size×size, ink of three digits
     advance = f['advance'][:, None] * torch.arange(-1, 2, device=f['label'].device) # N×3
     shift = torch.stack([advance, torch.zeros_like(advance)], -1)[:, :, None, None]
     ends = (glyphs.to(shift.device)[f['style']] + shift).flatten(1, 2) # N×120×2×2
@@ -182,7 +182,7 @@ def _sample_wall(n, g):
                 texture_wave=torch.randn(n, 2, 6, generator=g) * 15,
                 texture_phase=between(g, 0, math.tau, n, 2, 6))
 
-def _wall(f, size): # N×size×size: share beyond the edge of the plate, and brightness
+def _wall(f, size): # N×size×size each: share beyond the plate's edge; brightness
     t = (torch.arange(size, device=f['shade'].device) + .5) / size - .5
     def plane(v): return v[:, 0, None, None] * t + v[:, 1, None, None] * t[:, None]
     distance = plane(f['edge']) - f['edge'][:, 2, None, None]
