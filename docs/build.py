@@ -408,11 +408,10 @@ def said(text):
 
 
 def result(name):
-    "The provenance of a table or figure, at the paper's scale where it was made at that, or None"
-    return next(
-        (p for folder in (figures / 'paper', figures) if (p := folder / f'{name}.json').exists()),
-        None,
-    )
+    "The provenance of a table or figure, at the paper's scale if it was made and is not stale"
+    paths = [folder / f'{name}.json' for folder in (figures / 'paper', figures)]
+    there = [p for p in paths if p.exists()]
+    return min(there, key=lambda p: bool(stale(json.loads(p.read_text()))), default=None)
 
 
 def shown(path, link):

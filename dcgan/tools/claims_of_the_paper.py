@@ -69,9 +69,16 @@ claims += [
           'nothing was trained on more or fewer images, or larger ones')]
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #fc9414f6
+def _share_of(key): # of the samples, in percent; its interval is not symmetric
+    def find(kept, name=''):
+        m = kept['found'][key.format(data=name)]['features']
+        return Found(*(100 * m[k] for k in ('share', 'low', 'high')), f"{m['n']:,} samples")
+    return find
+
 def _copied(when): # share of the samples of a state
-    find = row(f'{{data}}, {when}: memorised %, by features', 'samples')
-    return [given('lsun', find, 55, more=False, each=True)]
+    copies = row('{data}, late, half copied: memorised %, by features', 'samples')
+    return [given('lsun', _share_of(f'{{data}}, {when}'), 55, more=False, each=True,
+                  control=copies)]
 
 claims += [
     Claim('§4.1',
@@ -222,6 +229,7 @@ def _half_way(way, key, part, more): # an entry
 _ways = [_half_way(way, *key) for way in ('linear', 'spherical')
          for key in (('kid', 1.1, False), ('precision', .9, True))]
 _steps = row('{data}: largest / mean step, linear walks', 'walks')
+_jumps = row('{data}: largest / mean step, training images by heart', 'walks')
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #07aee74c
 claims += [
@@ -229,7 +237,7 @@ claims += [
           'fooled; poor',
           'no notebook puts them to a test'),
     Claim('§6.1', "No sudden jumps along this G's walks: largest / mean step",
-          'smooth transitions', [given('walks', _steps, 3, more=False, each=True)]),
+          'smooth transitions', [given('walks', _steps, 3, more=False, each=True, control=_jumps)]),
     Claim('§6.1', 'Half-way pictures of this G are as real as those at the ends',
           'every one plausibly', _ways),
     Claim('§6.1', 'What changes along a walk has meaning: objects come and go',

@@ -25,10 +25,10 @@ from dcgan.base.core import (
     figures_root,
     hash_of,
     project_root,
-    protocol,
     read_provenance,
 )
 from ..base.tables import markdown_table
+from .readings import stale
 
 # %% ../../nbs/lib/tools/kept.ipynb #5f98d4e0
 budget = 1_000_000 # bytes of pictures in a kept notebook
@@ -79,9 +79,10 @@ def slim(nb:nbformat.NotebookNode, # as papermill wrote it
 # %% ../../nbs/lib/tools/kept.ipynb #cadb7998
 def best_kept(name:str # of a table or figure, without ending
              )->Path|None: # its provenance file; None if nothing is kept
-    "The kept result of the largest scale that git tracks"
+    "The kept result of the largest scale that git tracks, a stale one only if there is no other"
     paths = [figures_root(scale)/f'{name}.json' for scale in ('paper', 'overnight')]
-    return next((p for p in paths if p.exists()), None)
+    found = [p for p in paths if p.exists()]
+    return min(found, key=lambda p: bool(stale(read_provenance(p))), default=None)
 
 # %% ../../nbs/lib/tools/kept.ipynb #bc957ef7
 shown_columns = ('model', 'labels', 'paper', 'ours', 'n') # of a table on a first screen
@@ -121,9 +122,9 @@ def screen_of(name:str, # of a table or figure
     folder = os.path.relpath(path.parent, figures_root('overnight'))
     picture = '/'.join(p for p in ('../figures', folder, f'{name}.{ending}') if p != '.')
     body = short_table(kept['rows']) if ending == 'md' else f'![{name}]({picture})'
-    number, why = protocol(kept['notebook'])
-    stale = f' **Stale: {why}.**' if kept.get('protocol', 1) < number else ''
-    return f'{body}\n\n{text}{stale}\n\n*Scale: {made}*'
+    why = stale(kept)
+    why = f' **Stale: {why}.**' if why else ''
+    return f'{body}\n\n{text}{why}\n\n*Scale: {made}*'
 
 # %% ../../nbs/lib/tools/kept.ipynb #7c0d288d
 def fill_first_screen(path # of a notebook in nbs/
