@@ -9,6 +9,7 @@ __all__ = ['as_computed', 'folder_of', 'train', 'is_done', 'train_or_note', 'wor
 # %% ../../nbs/lib/gan/launch.ipynb #cbe0a82c
 import contextlib
 import importlib
+import multiprocessing
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import torch
 import torch.distributed as dist
 from fastcore.script import call_parse
@@ -114,6 +116,9 @@ def worker_processes(n:int, # at a time
             yield
     finally:
         get_reusable_executor(reuse=True).shutdown(kill_workers=True)
+        for process in multiprocessing.active_children():
+            if 'loky' in type(process).__module__: # the shutdown leaves some, idle for minutes
+                psutil.Process(process.pid).kill()
 
 def _train_alone(job, device, modules, runs, how): # in a process that must know these modules
     os.environ['DCGAN_RUNS'] = runs
