@@ -53,7 +53,8 @@ def write_png(fig, # a matplotlib figure
     drawn = io.BytesIO()
     fig.savefig(drawn, dpi=110, bbox_inches='tight', format='png')
     colours = Image.open(drawn).convert('RGB').quantize(
-        256, Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
+        256, Image.Quantize.MEDIANCUT, kmeans=3, # else curves lose their colours to pictures
+        dither=Image.Dither.FLOYDSTEINBERG)
     colours.save(path, 'PNG', optimize=True)
 
 # %% ../../nbs/lib/base/plots.ipynb #325209dd
