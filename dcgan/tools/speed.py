@@ -12,6 +12,7 @@ __all__ = ['few', 'narrow', 'full', 'settle', 'in_turn', 'repeated', 'ratio', 'g
 # %% ../../nbs/lib/tools/speed.ipynb #baad4f24
 import json
 import os
+import pickle
 import re
 import resource
 import subprocess
@@ -463,14 +464,21 @@ def highest()->int: # bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 # %% ../../nbs/lib/tools/speed.ipynb #de45254e
-_call_in_child = ('import json, pickle, sys; f = pickle.load(sys.stdin.buffer); '
-                  'print(); print(json.dumps(f()))')
+_call_in_child = '''import importlib, json, pickle, sys
+modules, call = pickle.load(sys.stdin.buffer)
+for name in modules: # they register families
+    importlib.import_module(name)
+result = pickle.loads(call)()
+print()
+print(json.dumps(result))'''
 
 def in_process(f:Callable, # without arguments; pickled with everything that it refers to
               ): # its result, through JSON
     "Run a function in a new process; a `RuntimeError` gives its error"
     command = [sys.executable, '-c', _call_in_child]
-    done = subprocess.run(command, input=cloudpickle.dumps(f), capture_output=True)
+    modules = [name for name in sys.modules if name.startswith('dcgan.')]
+    given = pickle.dumps((modules, cloudpickle.dumps(f)))
+    done = subprocess.run(command, input=given, capture_output=True)
     if done.returncode:
         last = done.stderr.decode()[-1000:]
         raise RuntimeError(f'the process ended with {done.returncode}: {last}')
