@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from findings import findings, stale
+from findings import findings
 from generators import buttons, write_all
 from house import house
 from library import Library, api
@@ -25,6 +25,7 @@ from report import report
 from sphinx.cmd.build import build_main
 
 from dcgan.tools.kept import picture_of
+from dcgan.tools.readings import stale
 
 root = Path(__file__).resolve().parents[1]
 nbs, figures, packages, proc, site = (

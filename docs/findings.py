@@ -3,13 +3,7 @@
 import json
 import re
 
-from dcgan.base.core import protocol
-
-
-def stale(kept):
-    "Why a result no longer counts, '' where it does"
-    number, why = protocol(kept.get('notebook', ''))
-    return why if kept.get('protocol', 1) < number else ''
+from dcgan.tools.readings import stale
 
 
 def row_of(where, result):

@@ -5,8 +5,10 @@ import tempfile
 from pathlib import Path
 
 import typst
-from findings import findings, stale
+from findings import findings
 from PIL import Image
+
+from dcgan.tools.readings import stale
 
 template = Path(__file__).parent / 'report.typ'
 

@@ -17,6 +17,8 @@ from nbformat.v4 import new_markdown_cell as text
 from nbformat.v4 import new_notebook, new_output
 from test_house import imports, layers, modules
 
+from dcgan.base.core import protocol
+
 pytestmark = pytest.mark.xdist_group('browser')  # tests that share a site run in one process
 
 root = Path(__file__).parents[1]
@@ -492,7 +494,7 @@ def test_findings_leave_out_what_is_stale_or_missing(module, tmp_path):
         rows = dict(a=dict(table=table, row=dict(model=model)))
         return dict(notebook='05_svhn', rows=rows, number='{a} %', text=f'{table}: {{a.paper}}')
 
-    number, _ = found.protocol('05_svhn')
+    number, _ = protocol('05_svhn')
     keep('now', protocol=number)
     keep('old', protocol=number - 1)
     plan = [finding('old'), finding('absent'), finding('now', 'GAN'), *[finding('now')] * 4]

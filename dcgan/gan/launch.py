@@ -120,6 +120,7 @@ def worker_processes(n:int, # at a time
             if 'loky' in type(process).__module__: # the shutdown leaves some, idle for minutes
                 psutil.Process(process.pid).kill()
 
+# %% ../../nbs/lib/gan/launch.ipynb #27316e07
 def _train_alone(job, device, modules, runs, how): # in a process that must know these modules
     os.environ['DCGAN_RUNS'] = runs
     for name in modules:

@@ -54,7 +54,7 @@ def kept_at(file:str, # name of a table or figure, without ending
 def stale(kept:dict, # contents of a file
          )->str: # '' if it is up to date
     "The reason why a result no longer counts"
-    number, why = protocol(kept['notebook'])
+    number, why = protocol(kept.get('notebook', ''))
     return why if kept.get('protocol', 1) < number else ''
 
 def stale_results()->list: # of dicts: notebook, results, why
