@@ -385,15 +385,19 @@ def centred(boxes:torch.Tensor, # N×A×4
     return ((centre > boxes[:, :, None, :2]) & (centre < boxes[:, :, None, 2:])).all(-1)
 
 # %% ../../nbs/lib/measure/windows.ipynb #50f4105b
-def as_percent(count, # how often something was so
-               n, # out of how many
-              )->dict: # ours, interval (half of Wilson's 95 %), n; ours is None where n is 0
-    "A share in percent, as `table_row` takes it"
-    n = int(n)
+def as_percent(count, # how often something was so: in each image, or in all
+               of, # out of how many
+              )->dict: # ours, interval (half of 95 %), n; ours is None where n is 0
+    "A share in percent with Wilson's interval, in which images are clusters"
+    count, of = (torch.as_tensor(c).double().cpu().flatten() for c in (count, of))
+    n = float(of.sum())
     if not n:
         return dict(ours=None, interval=None, n=0)
-    low, high = wilson(int(count) / n, n)
-    return dict(ours=100 * int(count) / n, interval=50 * (high - low), n=n)
+    share = float(count.sum()) / n
+    between = float((count - share * of).square().sum())
+    effect = max(1., between / max(n * share * (1 - share), 1e-9))
+    low, high = wilson(share, n / effect)
+    return dict(ours=100 * share, interval=50 * (high - low), n=int(n))
 
 def percent_text(share:dict # of `as_percent`
                 )->str: # such as '75.0 ± 13.0'
@@ -412,7 +416,7 @@ def detector_score(seen:dict, # of `detect`
     iou = torch.stack([box_iou(*both) for both in zip(c, b)])[hit]
     right = p.sum(1) == q.sum(1)
     return dict(count_right=as_percent(right.sum(), len(right)),
-                found=as_percent(hit.any(-1).sum(), q.sum()),
+                found=as_percent(hit.any(-1).sum(1), q.sum(1)),
                 overlap=float(iou.mean()) if len(iou) else None)
 
 # %% ../../nbs/lib/measure/windows.ipynb #a170489a

@@ -167,18 +167,21 @@ def replaced(before:dict, after:dict, # from `detect`
 
 # %% ../../nbs/lib/paper/forget.ipynb #f34364da
 def compare_parts(before:dict, after:dict, # from `detect`
-                 )->dict: # removed, replaced, changed and lost, each from `as_percent`
-    "The effect of dropping maps on the parts of rooms"
-    windows, others = of_kind('window'), of_kind(*[k for k in kinds if k != 'window'])
+                 )->dict: # removed, replaced, lost, alike, changed: each from `as_percent`
+    "The effect of dropping maps on the parts of rooms; images are clusters"
+    windows, alike = of_kind('window'), of_kind('door', 'picture')
+    others = of_kind(*[k for k in kinds if k != 'window'])
     p, q = before['present'], after['present'] # N×7
     still = centred(before['boxes'], after['boxes']) & q[:, None] # N×7×7
     gone = p[:, windows] & ~still[:, windows][..., windows].any(-1) # N×windows
-    lost = (p & ~still.diagonal(dim1=1, dim2=2))[:, others]
-    changed = (p != q)[:, others]
-    return dict(removed=as_percent(gone.sum(), p[:, windows].sum()),
-                replaced=as_percent(replaced(before, after, gone).sum(), gone.sum()),
-                changed=as_percent(changed.sum(), changed.numel()),
-                lost=as_percent(lost.sum(), p[:, others].sum()))
+    lost = p & ~still.diagonal(dim1=1, dim2=2)
+    def share(some, of): # N×k, bool
+        return as_percent(some.sum(1), of.sum(1))
+    return dict(removed=share(gone, p[:, windows]),
+                replaced=share(replaced(before, after, gone), gone),
+                lost=share(lost[:, others], p[:, others]),
+                alike=share(lost[:, alike], p[:, alike]),
+                changed=share((p != q)[:, others], (p | q)[:, others]))
 
 # %% ../../nbs/lib/paper/forget.ipynb #c03261d2
 def kid_added(real:torch.Tensor, # N×F features of held-out images
@@ -243,6 +246,7 @@ def try_maps(effect, # maps → effect of dropping them, such as from `compare_p
 
 # %% ../../nbs/lib/paper/forget.ipynb #6f3f3394
 effect_titles = dict(removed='windows removed %', lost='other objects lost %',
+                     alike='doors and pictures lost %',
                      changed='other objects changed %',
                      replaced='of the removed, replaced by a door or a picture %')
 
