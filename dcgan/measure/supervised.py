@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 from ..base.core import generator
 from ..base.tables import table_row
 from ..data.store import ImageSet
-from ..gan.launch import places, worker_processes
+from ..gan.launch import places
+from ..gan.processes import worker_processes
 from .classifiers import classifier_error, fit_classifier
 from .intervals import mean_interval
 from .probe import labelled_draw, probe
