@@ -86,11 +86,13 @@ def worker_processes(n:int, # at a time
                      threads:int, # of each
                     ): # for joblib's `Parallel` in the block
     "Processes that end with the block: left alone they keep memory, and may keep ours from ending"
+    ended = False
     try:
         with parallel_config('loky', n_jobs=n, inner_max_num_threads=threads):
             yield
+        ended = True
     finally:
-        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
+        get_reusable_executor(reuse=True).shutdown(kill_workers=not ended)
         for process in multiprocessing.active_children():
             if 'loky' in type(process).__module__: # the shutdown leaves some, idle for minutes
                 psutil.Process(process.pid).kill()
