@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['budget', 'shown_columns', 'most_rows', 'marker', 'picture_of', 'is_noise', 'link_pictures', 'slim', 'best_kept',
-           'number', 'short_table', 'screen_of', 'fill_first_screen', 'fill_first_screens', 'known_commits',
+           'number', 'short_table', 'given', 'screen_of', 'fill_first_screen', 'fill_first_screens', 'known_commits',
            'faults_of', 'verify', 'agree', 'differences', 'cost_of', 'costs', 'command_again', 'remake', 'verify_cli']
 
 # %% ../../nbs/lib/tools/kept.ipynb #d484b96e
@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import papermill
 
 from dcgan.base.core import (
     atomic_path,
@@ -107,6 +108,15 @@ def short_table(rows:list # of dicts, such as `table_row`s
         lines.append([number(r.get(c)) + (interval if c == 'ours' else '') for c in columns])
     return '\n'.join(f"| {' | '.join(line)} |" for line in lines)
 
+# %% ../../nbs/lib/tools/kept.ipynb #d7cce973
+def given(kept:dict # contents of a provenance file
+         )->str: # such as 'epochs 20, seed 1'; '' where all parameters had their defaults
+    "What a run was given besides its scale"
+    path = project_root()/'nbs'/f"{kept['notebook']}.ipynb"
+    default = papermill.inspect_notebook(str(path)) if path.exists() else {}
+    return ', '.join(f'{k} {v}' for k, v in kept['parameters'].items()
+                     if k in default and k != 'scale' and repr(v) != default[k]['default'])
+
 # %% ../../nbs/lib/tools/kept.ipynb #2821176c
 marker = re.compile(r'<!-- figures/(\w+)\.(md|png|gif) -->')
 
@@ -119,6 +129,7 @@ def screen_of(name:str, # of a table or figure
         return '*Not made yet.*'
     kept = read_provenance(path)
     text, _, made = kept['caption'].partition(' Scale: ')
+    made = made.replace('.', f', with {given(kept)}.', 1) if given(kept) else made
     folder = os.path.relpath(path.parent, figures_root('overnight'))
     picture = '/'.join(p for p in ('../figures', folder, f'{name}.{ending}') if p != '.')
     body = short_table(kept['rows']) if ending == 'md' else f'![{name}]({picture})'
