@@ -170,7 +170,7 @@ columns = ['section', 'claim', 'paper', 'ours', '95 % interval', 'n', 'p',
            'scale', 'data', 'verdict', 'why']
 files = { # notebook → its files, separated by spaces
     '01_guidelines': 'guidelines',
-    '02b_dedup': 'dedup dedup_scale', '03_lsun': 'lsun collapse',
+    '02b_dedup': 'dedup dedup_scale', '03_lsun': 'lsun nearest collapse',
     '04_cifar10': 'table1',
     '05_svhn': 'table2', '06_walks': 'walks', '07_guided': 'guided',
     '08_forget': 'forget forget_curve', '09_faces': 'arithmetic arithmetic_realism',
