@@ -54,7 +54,7 @@ def run(start):
     "Runs a console script to its end: `returncode`, `stdout` and `stderr` come back"
     def run(*args, **kw):
         process = start(*args, **kw)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=900)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
     return run
 
