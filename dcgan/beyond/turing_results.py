@@ -159,7 +159,7 @@ def claims(ratios:dict, # comparison → data set → logarithms, one per pair o
     "The source's claims about the objectives, undecided where the control is"
     def rows(text, key, other, kind=ratio_row):
         if not ratios[key]:
-            return [claim_row(text, measured='not trained at this scale')]
+            return [claim_row(text, measured='not trained here')]
         return [guarded(kind(f'{text}, {data}', logs, f'the {measure} of {other}'),
                         undetected(ratios, data, kind is equal_row))
                 for data, logs in ratios[key].items()]
