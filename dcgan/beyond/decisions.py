@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ..measure.intervals import claim_row, mean_interval, random_effects, t_interval
+from ..measure.intervals import claim_row, mean_interval, t_interval
 
 # %% ../../nbs/lib/beyond/decisions.ipynb #1d3abde6
 def by_name(each:list # of dicts with the same keys
@@ -43,10 +43,10 @@ def difference_row(claim:str, # text of the claim
                      n=len(differences), digits=digits)
 
 # %% ../../nbs/lib/beyond/decisions.ipynb #4e1f4d42
-def ratio(*groups # of logarithms, one per pair; one group per data set
+def ratio(logs:list # one per pair
          )->tuple: # ratio, low, high
     "The geometric mean of the ratios with its 95 % interval"
-    return tuple(map(math.exp, random_effects(groups)[:3]))
+    return tuple(map(math.exp, t_interval(logs)))
 
 # %% ../../nbs/lib/beyond/decisions.ipynb #af6447a1
 def equivalence(low:float, # lower end of the interval of a ratio
