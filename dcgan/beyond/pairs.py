@@ -98,22 +98,20 @@ def paces(one:list, other:list)->list: # of curves → one logarithm per pair
     return [np.log(speedup(*pair)) for pair in points]
 
 # %% ../../nbs/lib/beyond/pairs.ipynb #eaa2f214
-def slowed(c:dict, other:dict, # curves
-           last:float=1., # share of the looks of `c` to use, from the end
+def slowed(c:dict, # a curve
+           last:float=1., # share of its looks to use, from the end
           )->float:
-    "Δ of `c` at steps 2t against `other` at steps t; NaN if no two looks are at such steps"
+    "Δ of a training at steps 2t against itself at steps t; NaN if no two looks are at such steps"
     n = max(1, round(last * len(c['steps'])))
     at = dict(zip(c['steps'][-n:], c['measure'][-n:]))
-    pairs = [(at[2 * t], m) for t, m in zip(other['steps'], other['measure']) if 2 * t in at]
+    pairs = [(at[2 * t], m) for t, m in zip(c['steps'], c['measure']) if 2 * t in at]
     return log_ratio(*zip(*pairs)) if pairs else np.nan
 
-# %% ../../nbs/lib/beyond/pairs.ipynb #5cedfe7f
-def half_speed(curves:list, # an even number of one objective and data set, with different seeds
-               last:float=1., # share of looks to use, from the end
-              )->list: # of Δ, one per group
+def half_speed(curves:list, # of one objective and data set
+               last:float=1., # as in `slowed`
+              )->list: # of Δ, one per training
     "The effect on the measure of a factor of two in speed"
-    groups = zip(curves[::2], curves[1::2], strict=True)
-    return [(slowed(a, b, last) + slowed(b, a, last)) / 2 for a, b in groups]
+    return [slowed(c, last) for c in curves]
 
 # %% ../../nbs/lib/beyond/pairs.ipynb #68eaca0c
 def left(c:dict)->float: # a curve with the untrained generator's measure as `untrained`

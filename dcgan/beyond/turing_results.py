@@ -103,14 +103,13 @@ def missing_row(size:int, why:str, like:dict)->dict: # row of a table of sizes
 def ratio_row(claim:str, # text of the claim
               logs:list, # one per unit
               words:str, # text after the ratio
-              unit:str='pair', # unit of n: pair or group of trainings
+              unit:str='pairs of trainings', # of n
               none:float=1., # threshold below which the claim is supported
              )->dict: # a row of `claim_row`
     "A claim that a ratio lies below a threshold"
     found, n = ratio(logs), len(logs)
-    row = claim_row(claim, found,
-                    f"{n} {unit}{'s' * (n > 1)} of trainings", none=none,
-                    more=False, measured=f'{found[0]:.2f} times {words}')
+    row = claim_row(claim, found, f'{n} {unit}', none=none, more=False,
+                    measured=f'{found[0]:.2f} times {words}')
     return row if n > 1 else row | {'95 % interval': 'none'}
 
 def equal_row(claim:str, logs:list, words:str, # as in `ratio_row`
@@ -153,7 +152,7 @@ def length_doubt(ratios:dict # as in `claims`
     return too_short if min(falls) < np.log(1/2) else ''
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #f4ddfb93
-def claims(ratios:dict, # comparison → data set → logarithms, one per pair or group
+def claims(ratios:dict, # comparison → data set → logarithms, one per pair, or per training
            measure:str, # name of the measure
           )->list: # of rows, one for each data set
     "The source's claims about the objectives, undecided where the control is"
@@ -178,7 +177,7 @@ def control_rows(ratios:dict, # as in `claims`
     "The positive control: the comparison detects half the speed"
     def row(looks, mark, data, logs):
         text = f'Control: half the speed is seen, {looks}, {data}'
-        return ratio_row(text, logs, f'the {measure} at half the steps', 'group', mark)
+        return ratio_row(text, logs, f'the {measure} at half the steps', 'trainings', mark)
     ranges = ('half speed', 'all looks', 1.), ('half speed, last third', 'last third', 1 / 1.25)
     return [row(looks, mark, data, logs)
             for key, looks, mark in ranges for data, logs in ratios[key].items()]
