@@ -25,7 +25,7 @@ jobs = dict(
     lsun64=dict(augment='color,translation,cutout', r1=1., ema=.9, mirror=True),
     deligan28=dict(latent='mixture50'),
     turing32=dict(objective='t_sgan', schedule='double'),
-    points=dict(), cppn26_wide=dict(objective='pixels'),
+    points=dict(),
     cppn26=dict(objective='eleven', clip=5., schedule='contest'),
     cppn26_paced=dict(objective='eleven_noise', clip=5., schedule='uneven'))
 

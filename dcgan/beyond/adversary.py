@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from .cppn import pixel_loss
+from . import cppn  # noqa: F401, registers the families
 from ..gan.objectives import Objective, objectives, schedules
 from ..gan.trainer import Recipe
 
@@ -72,29 +72,21 @@ def through_noise(objective:Objective, # objective whose losses of both networks
     def noisy(D):
         return lambda x, *y: D(x + std * torch.randn_like(x), *y)
     def changed(loss):
-        return loss and (lambda D, *batch: loss(noisy(D), *batch))
+        if loss is None:
+            return None
+        return lambda D, *batch: loss(noisy(D), *batch)
     def share(which, D, *batch):
         return objective.share(which, noisy(D), *batch)
     losses = {k: changed(getattr(objective, k)) for k in 'GDR'}
-    return replace(objective, share=objective.share and share, **losses)
+    return replace(objective, share=share if objective.share else None, **losses)
 
 objectives.update(eleven_noise=through_noise(objectives['eleven'], .7))
-
-# %% ../../nbs/lib/beyond/adversary.ipynb #3455b8d8
-def _looks_alike(D, x, fake, y):
-    return F.softplus(-D(fake)).float().mean() + 100 * pixel_loss(fake, x)
-
-objectives.update(pixels=Objective(objectives['standard'].D, _looks_alike))
-objectives.update(pixels_noise=through_noise(objectives['pixels'], .7))
 
 # %% ../../nbs/lib/beyond/adversary.ipynb #362e94eb
 contests = dict( # kind → settings specific to its recipes
     source=dict(family='cppn26', objective='eleven', schedule='contest'),
     ours=dict(family='cppn26_paced', objective='eleven_noise', schedule='uneven'))
 _common = dict(lr=1e-3, beta1=.75, penalty=10., clip=5., precision='fp32')
-_earlier = dict(family='cppn26_wide', objective='pixels_noise',
-                schedule='both', penalty=100.)
-
 def _three(kind, epochs, batch): # title → settings of a contest's models
     whole = contests[kind] | dict(epochs=epochs, batch=batch)
     narrow = whole['family'].replace('cppn26', 'cppn26_4')
@@ -104,12 +96,10 @@ def _three(kind, epochs, batch): # title → settings of a contest's models
 # %% ../../nbs/lib/beyond/adversary.ipynb #f8972e85
 def models(epochs:dict, # kind → epochs
            batch:dict, # kind → images per update
-           earlier:int, # epochs of the earlier model
            seed:int=0, # random seed of weights, data order and latents
           )->dict: # title → `Recipe`
-    "The recipes of both contests' models and of the earlier model"
+    "The recipes of both contests' models"
     settings = {}
     for kind in contests:
         settings |= _three(kind, epochs[kind], batch[kind])
-    settings['earlier model'] = _earlier | dict(epochs=earlier, batch=batch['ours'])
     return {title: Recipe(**(_common | own), seed=seed) for title, own in settings.items()}

@@ -102,6 +102,7 @@ def stream_forward(h:torch.Tensor, # units × P
     _launch(_forward, h, W, h, W, b, stream, KEEP=keep)
     return stream
 
+# %% ../../nbs/lib/beyond/one_kernel.ipynb #f7f470de
 def stream_backward(stream:torch.Tensor, # from `stream_forward`
                     W:torch.Tensor, b:torch.Tensor, # as in `stream_forward`
                     g:torch.Tensor, # units × P, gradient of the stream's end

@@ -463,11 +463,14 @@ claims += [
           [e for k in _affine for e in _better(k, _affine[k])])]
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #0e001606
+_contests = dict(source="the source's contest (at paper scale trained on the scored digits too)",
+                 ours='our variant')
+
 def _cppn(text, begins, mark=0., more=True, ratio=False): # with either contest
     return Claim('large images', text, '', [
         Entry('cppn_claims', printed(f'{begins}*: {kind}', 'trainings', ratio),
               mark, more, what)
-        for kind, what in dict(source="the source's contest", ours='our variant').items()])
+        for kind, what in _contests.items()])
 
 claims += [
     _cppn('Digits are drawn as intended without any pixel loss: share read as intended',
@@ -476,7 +479,7 @@ claims += [
           'All ten digits are made', .1),
     _cppn('Longer training gives cleaner digits: read as intended, longer less shorter',
           'Longer training gives cleaner'),
-    _cppn('Longer training gives less interesting digits: variety, longer / shorter',
+    _cppn('Longer training gives less interesting digits: variety of those read, longer / shorter',
           'Longer training gives less', 1, more=False, ratio=True),
     _cppn('Width 4 struggles: read as intended, width 6 less width 4',
           'Width 4 struggles')]
@@ -490,7 +493,7 @@ _other = printed('Control: another vector*', 'vectors')
 _any_size = given('cppn_claims', printed('The same vector*', 'vectors'), .5, control=_other)
 claims += [
     Claim('large images',
-          "This G's vector gives the same digit at any size: share read alike", '',
+          "This G's vector gives the same digit at 26 and 260 pixels: share read alike", '',
           [_any_size]),
     *(Claim('large images', text, '', why) for text, why in reasons.items())]
 
