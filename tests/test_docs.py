@@ -59,7 +59,7 @@ def address(site, serve):
     return f'{serve(site)}/'
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def tab(browser, address):
     "A phone-wide page, and what went wrong in it"
     page, wrong = browser.new_page(viewport=dict(width=390, height=844)), []
@@ -79,7 +79,8 @@ def tab(browser, address):
             or wrong.append(f'{page.url}: asks another host for {r.url}')
         ),
     )
-    return page, wrong
+    yield page, wrong
+    page.close()  # what moves on it costs time
 
 
 seen = r'''async () => {
@@ -97,7 +98,7 @@ seen = r'''async () => {
     wide: document.documentElement.scrollWidth }}'''
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def pages(tab, site, address):
     "What there is on every page: name → links, ids, pictures, formulas, width"
     names = sorted(
