@@ -148,6 +148,12 @@ def _passes(entry, kept, name): # does the control pass the measure, or is it mi
         return True
     return says(control, entry, p_value(control, entry.mark)) != 'contradicted'
 
+def _told(reading, kept, name): # by `blind` or `doubt`
+    try:
+        return reading(kept, name) if reading else ''
+    except LookupError: # the result is older than the reading
+        return 'numbers that would show its limits are missing'
+
 def verdict_of(entry:Entry, kept:dict, name:str, # of the data set
                found:Found, p:float, # corrected
               )->tuple: # verdict, and the reason if it differs from that by the numbers
@@ -157,12 +163,12 @@ def verdict_of(entry:Entry, kept:dict, name:str, # of the data set
         return said, 'not after the correction' if p_value(found, entry.mark) <= .05 else ''
     if entry.control and _passes(entry, kept, name):
         return 'undecided', 'a control that should fail does not, or is missing'
-    blind = entry.blind(kept, name) if entry.blind else ''
+    blind = _told(entry.blind, kept, name)
     if blind:
         return 'undecided', blind
     if said == 'contradicted' and entry.fixed and small:
         return here, 'our networks are small'
-    doubt = entry.doubt(kept, name) if said == 'supported' and entry.doubt else ''
+    doubt = _told(entry.doubt, kept, name) if said == 'supported' else ''
     return (here, doubt) if doubt else (said, '')
 
 # %% ../../nbs/lib/tools/claims.ipynb #c31373fe
