@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['budget', 'shown_columns', 'most_rows', 'marker', 'picture_of', 'is_noise', 'link_pictures', 'slim', 'best_kept',
-           'number', 'short_table', 'given', 'screen_of', 'fill_first_screen', 'fill_first_screens', 'known_commits',
-           'faults_of', 'verify', 'agree', 'differences', 'cost_of', 'costs', 'command_again', 'remake', 'verify_cli']
+           'number', 'short_table', 'given', 'screen_of', 'decided_of', 'fill_first_screen', 'fill_first_screens',
+           'known_commits', 'faults_of', 'verify', 'agree', 'differences', 'cost_of', 'costs', 'command_again',
+           'remake', 'verify_cli']
 
 # %% ../../nbs/lib/tools/kept.ipynb #d484b96e
 import argparse
@@ -137,18 +138,34 @@ def screen_of(name:str, # of a table or figure
     why = f' **Stale: {why}.**' if why else ''
     return f'{body}\n\n{text}{why}\n\n*Scale: {made}*'
 
+# %% ../../nbs/lib/tools/kept.ipynb #636c8441
+def decided_of(notebook:str # such as '08_forget'
+              )->str: # a table with its heading; '' if nothing is decided
+    "The claims that the kept ledger decides by a notebook's results"
+    path = best_kept('claims')
+    kept = read_provenance(path) if path else dict(rows=[], details=[])
+    rows = [{k: row[k] for k in ('claim', 'ours', 'verdict')}
+            for row, of in zip(kept['rows'], kept['details'])
+            if of.get('notebook') == notebook and row['verdict'] in ('supported', 'contradicted')]
+    if not rows:
+        return ''
+    more = f'\n\n… and {len(rows) - most_rows} more.' if len(rows) > most_rows else ''
+    return (f'\n\nDecided in [the ledger](14_claims.ipynb):\n\n'
+            f'{markdown_table(rows[:most_rows])}{more}')
+
 # %% ../../nbs/lib/tools/kept.ipynb #7c0d288d
 def fill_first_screen(path # of a notebook in nbs/
                      )->bool: # did it change?
     "Write the kept results into the cells that begin with a marker"
-    nb, changed = json.loads(Path(path).read_text()), False
+    nb, changed, decided = json.loads(Path(path).read_text()), False, decided_of(Path(path).stem)
     for cell in nb['cells']:
         source = ''.join(cell['source'])
         found = marker.match(source) if cell['cell_type'] == 'markdown' else None
         if found:
-            filled = f'{found[0]}\n\n{screen_of(*found.groups())}'
+            filled = f'{found[0]}\n\n{screen_of(*found.groups())}{decided}'
             changed |= filled != source
             cell['source'] = filled.splitlines(keepends=True)
+            decided = '' # once is enough
     if changed:
         with atomic_path(path) as p:
             p.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n')
