@@ -110,12 +110,17 @@ def short_table(rows:list # of dicts, such as `table_row`s
     return '\n'.join(f"| {' | '.join(line)} |" for line in lines)
 
 # %% ../../nbs/lib/tools/kept.ipynb #d7cce973
+def _in_words(value): # of a parameter
+    if isinstance(value, dict):
+        return f"({', '.join(f'{k} {v}' for k, v in value.items())})"
+    return str(value)
+
 def given(kept:dict # contents of a provenance file
          )->str: # such as 'epochs 20, seed 1'; '' where all parameters had their defaults
     "What a run was given besides its scale"
     path = project_root()/'nbs'/f"{kept['notebook']}.ipynb"
     default = papermill.inspect_notebook(str(path)) if path.exists() else {}
-    return ', '.join(f'{k} {v}' for k, v in kept['parameters'].items()
+    return ', '.join(f'{k} {_in_words(v)}' for k, v in kept['parameters'].items()
                      if k in default and k != 'scale' and repr(v) != default[k]['default'])
 
 # %% ../../nbs/lib/tools/kept.ipynb #2821176c
