@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['here', 'elsewhere', 'single', 'decided', 'verdicts', 'columns', 'files', 'made_by', 'Entry', 'Claim', 'given',
-           'reaches', 'measure', 'p_value', 'holm', 'ruled_out', 'says', 'verdict_of', 'rows_of', 'source_of', 'decide',
-           'ledger']
+           'reaches', 'measure', 'p_value', 'holm', 'p_text', 'ruled_out', 'says', 'verdict_of', 'rows_of', 'source_of',
+           'decide', 'ledger']
 
 # %% ../../nbs/lib/tools/claims.ipynb #eff1b6ab
 import math
@@ -109,6 +109,11 @@ def holm(p:list, # p-values
         before = max(before, min(1., (len(p) - rank) * p[i]))
         corrected[i] = before
     return corrected
+
+def p_text(p:float # a p-value
+          )->str:
+    "A p-value as tables show it"
+    return '< 0.001' if p < .001 else f'{p:.3f}'
 
 # %% ../../nbs/lib/tools/claims.ipynb #ac299d29
 here, elsewhere, single = 'not measured at this scale', 'not measured on its data', 'not replicated'
@@ -268,7 +273,7 @@ def decide(rows:list, # of `rows_of`: all rows of the ledger
         corrected = holm([p_value(found, entry.mark) for entry, *_, found in tests])
         for r, test, p in zip(mine, tests, corrected, strict=True):
             verdict, why = verdict_of(*test, p)
-            r.update(p='< 0.001' if p < .001 else f'{p:.3f}', verdict=verdict, why=why)
+            r.update(p=p_text(p), verdict=verdict, why=why)
     return rows
 
 # %% ../../nbs/lib/tools/claims.ipynb #5707303c
