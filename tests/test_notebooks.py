@@ -329,7 +329,8 @@ def test_stale_results_decide_nothing_and_are_named():
 def test_claims_about_training_need_several_trainings():
     up_to_date('laptop')
     rows = [r for r in ledger(claims) if r['n'] == '1 training']
-    assert len(rows) >= 20 and not {r['verdict'] for r in rows} & set(verdicts[:3])
+    assert len({r['section'] for r in rows}) > 3  # whichever results are kept
+    assert not {r['verdict'] for r in rows} & set(verdicts[:3])
 
 
 def test_trainings_with_other_seeds_are_counted():
