@@ -149,7 +149,7 @@ def length_doubt(ratios:dict # as in `claims`
                 )->str: # for `guarded`
     "The doubt if the measure still falls below a half when steps are doubled; else ''"
     falls = [np.mean(logs) for logs in ratios['half speed, last third'].values()]
-    return too_short if min(falls) < np.log(1/2) else ''
+    return '' if all(fall >= np.log(1/2) for fall in falls) else too_short
 
 # %% ../../nbs/lib/beyond/turing_results.ipynb #f4ddfb93
 def claims(ratios:dict, # comparison → data set → logarithms, one per pair, or per training

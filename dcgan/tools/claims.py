@@ -159,6 +159,7 @@ def _told(reading, kept, name): # by `blind` or `doubt`
     except LookupError: # the result is older than the reading
         return 'numbers that would show its limits are missing'
 
+# %% ../../nbs/lib/tools/claims.ipynb #35530db0
 def verdict_of(entry:Entry, kept:dict, name:str, # of the data set
                found:Found, p:float, # corrected
               )->tuple: # verdict, and the reason if it differs from that by the numbers

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['budget', 'shown_columns', 'most_rows', 'marker', 'picture_of', 'is_noise', 'link_pictures', 'slim', 'best_kept',
-           'number', 'short_table', 'given', 'screen_of', 'decided_of', 'fill_first_screen', 'fill_first_screens',
-           'known_commits', 'faults_of', 'verify', 'agree', 'differences', 'cost_of', 'costs', 'command_again',
-           'remake', 'verify_cli']
+           'number', 'short_table', 'parameters_in_words', 'screen_of', 'decided_of', 'fill_first_screen',
+           'fill_first_screens', 'known_commits', 'faults_of', 'verify', 'agree', 'differences', 'cost_of', 'costs',
+           'command_again', 'remake', 'verify_cli']
 
 # %% ../../nbs/lib/tools/kept.ipynb #d484b96e
 import argparse
@@ -30,6 +30,7 @@ from dcgan.base.core import (
     read_provenance,
 )
 from ..base.tables import markdown_table
+from .claims import decided
 from .readings import stale
 
 # %% ../../nbs/lib/tools/kept.ipynb #5f98d4e0
@@ -115,8 +116,8 @@ def _in_words(value): # of a parameter
         return f"({', '.join(f'{k} {v}' for k, v in value.items())})"
     return str(value)
 
-def given(kept:dict # contents of a provenance file
-         )->str: # such as 'epochs 20, seed 1'; '' where all parameters had their defaults
+def parameters_in_words(kept:dict # contents of a provenance file
+                       )->str: # such as 'epochs 20, seed 1'; '' where all are defaults
     "What a run was given besides its scale"
     path = project_root()/'nbs'/f"{kept['notebook']}.ipynb"
     default = papermill.inspect_notebook(str(path)) if path.exists() else {}
@@ -135,7 +136,8 @@ def screen_of(name:str, # of a table or figure
         return '*Not made yet.*'
     kept = read_provenance(path)
     text, _, made = kept['caption'].partition(' Scale: ')
-    made = made.replace('.', f', with {given(kept)}.', 1) if given(kept) else made
+    told = parameters_in_words(kept)
+    made = made.replace('.', f', with {told}.', 1) if told else made
     folder = os.path.relpath(path.parent, figures_root('overnight'))
     picture = '/'.join(p for p in ('../figures', folder, f'{name}.{ending}') if p != '.')
     body = short_table(kept['rows']) if ending == 'md' else f'![{name}]({picture})'
@@ -151,7 +153,7 @@ def decided_of(notebook:str # such as '08_forget'
     kept = read_provenance(path) if path else dict(rows=[], details=[])
     rows = [{k: row[k] for k in ('claim', 'ours', 'verdict')}
             for row, of in zip(kept['rows'], kept['details'])
-            if of.get('notebook') == notebook and row['verdict'] in ('supported', 'contradicted')]
+            if of.get('notebook') == notebook and row['verdict'] in decided]
     if not rows:
         return ''
     more = f'\n\n… and {len(rows) - most_rows} more.' if len(rows) > most_rows else ''
@@ -162,15 +164,15 @@ def decided_of(notebook:str # such as '08_forget'
 def fill_first_screen(path # of a notebook in nbs/
                      )->bool: # did it change?
     "Write the kept results into the cells that begin with a marker"
-    nb, changed, decided = json.loads(Path(path).read_text()), False, decided_of(Path(path).stem)
+    nb, changed, ledger = json.loads(Path(path).read_text()), False, decided_of(Path(path).stem)
     for cell in nb['cells']:
         source = ''.join(cell['source'])
         found = marker.match(source) if cell['cell_type'] == 'markdown' else None
         if found:
-            filled = f'{found[0]}\n\n{screen_of(*found.groups())}{decided}'
+            filled = f'{found[0]}\n\n{screen_of(*found.groups())}{ledger}'
             changed |= filled != source
             cell['source'] = filled.splitlines(keepends=True)
-            decided = '' # once is enough
+            ledger = '' # once is enough
     if changed:
         with atomic_path(path) as p:
             p.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n')
