@@ -56,7 +56,7 @@ parts |= dict(
     guidelines=Part('01_guidelines', 2400, {}, ('cifar10', 'lfw', 'svhn'), lanes=3),
     turing=Part('12_turing', 2300, {}, ('cifar10', 'lfw'), lanes=2),
     large=Part('11_large_images', 1200, {}, ('mnist',)),
-    deligan=Part('13_deligan', 1700, {}, ('mnist', 'cifar10'), lanes=2),
+    deligan=Part('13_deligan', 3000, {}, ('mnist', 'cifar10'), lanes=2),
     growth=Part('15a_growth', 650, lanes=3))
 parts |= {f'proof_{name}': Part(notebook, 30, dict(scale='smoke'), lanes=3)
           for name, notebook in dict(explorer='10a_explorer', turing='12_turing',
