@@ -130,15 +130,19 @@ class Switched(nn.Module):
     "Generators of points with one hidden layer each; a one-hot label selects one"
     def __init__(self, members, noise, hidden, g): # numbers of generators, inputs, units
         super().__init__()
-        self.members, self.hidden = members, hidden
+        self.members = members
         self.first, self.last = linear(noise, members * hidden, g), linear(hidden, 2 * members, g)
 
     def forward(self, z, y=None): # N×(members + noise) → N×2×1×1
-        label, noise = z[:, :self.members], z[:, self.members:]
-        own = self.first(noise).relu().unflatten(1, (self.members, self.hidden)) # N×members×hidden
-        weight = self.last.weight.view(self.members, 2, self.hidden)
-        x = torch.einsum('nm,nmh,mch->nc', label, own, weight)
-        return (x + label @ self.last.bias.view(self.members, 2)).tanh()[:, :, None, None]
+        own, noise = z[:, :self.members].argmax(1), z[:, self.members:]
+
+        def apply(layer, x): # of each row's own generator
+            weight, bias = (p.unflatten(0, (self.members, -1))[own]
+                            for p in (layer.weight, layer.bias))
+            return torch.einsum('noi,ni->no', weight, x) + bias
+
+        x = apply(self.last, apply(self.first, noise).relu())
+        return x.tanh()[:, :, None, None]
 
 # %% ../../nbs/lib/beyond/deligan.ipynb #9f5229e7
 @dataclass(frozen=True)
