@@ -64,7 +64,8 @@ def unseen(name:str, # name of a stored data set or a world
     "Real images that no training and no selection used"
     train, held_out = pictures(name, scale, n, seed, size)
     if name not in worlds:
-        return held_out.subset(slice(n_selecting(held_out), None))
+        rest = held_out.subset(slice(n_selecting(held_out), None))
+        return replace(rest, split='held out')
     used = len(held_out)
     both = load(name, 'test', size, used + min(len(train), most), seed)
     return both.subset(slice(used, None))

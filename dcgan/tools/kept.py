@@ -10,6 +10,7 @@ __all__ = ['budget', 'shown_columns', 'most_rows', 'marker', 'picture_of', 'is_n
 
 # %% ../../nbs/lib/tools/kept.ipynb #d484b96e
 import argparse
+import ast
 import json
 import math
 import os
@@ -116,13 +117,19 @@ def _in_words(value): # of a parameter
         return f"({', '.join(f'{k} {v}' for k, v in value.items())})"
     return str(value)
 
+def _is_default(value, source): # source: text of the notebook's default
+    try:
+        return value == ast.literal_eval(source)
+    except (ValueError, SyntaxError): # no literal
+        return repr(value) == source
+
 def parameters_in_words(kept:dict # contents of a provenance file
                        )->str: # such as 'epochs 20, seed 1'; '' where all are defaults
     "What a run was given besides its scale"
     path = project_root()/'nbs'/f"{kept['notebook']}.ipynb"
     default = papermill.inspect_notebook(str(path)) if path.exists() else {}
     return ', '.join(f'{k} {_in_words(v)}' for k, v in kept['parameters'].items()
-                     if k in default and k != 'scale' and repr(v) != default[k]['default'])
+                     if k in default and k != 'scale' and not _is_default(v, default[k]['default']))
 
 # %% ../../nbs/lib/tools/kept.ipynb #2821176c
 marker = re.compile(r'<!-- figures/(\w+)\.(md|png|gif) -->')

@@ -521,13 +521,13 @@ def memory_row(family:str, # as in `Recipe`
 # %% ../../nbs/lib/tools/speed.ipynb #02923c47
 def exponent(sizes, # at least two sizes
              costs, # such as seconds, one for each size
-            )->tuple: # the exponent, and the half width of its 95 % interval; NaN for two sizes
+            )->tuple: # the exponent, and the half width of its 95 % interval; NaN below four sizes
     "The power of the size with which a cost grows; a `ValueError` for fewer than two sizes"
     if len(sizes) < 2 or len(sizes) != len(costs):
         raise ValueError(f'{len(sizes)} sizes and {len(costs)} costs: '
                          'give two sizes or more, each with its cost')
     fit = stats.linregress(np.log(sizes), np.log(costs))
-    if len(sizes) == 2:
+    if len(sizes) < 4: # with three, the interval has one degree of freedom
         return float(fit.slope), float('nan')
     return float(fit.slope), float(stats.t.ppf(.975, len(sizes) - 2) * fit.stderr)
 
