@@ -238,9 +238,8 @@ def memorised_rows(what:str, # name of the samples
     for kind in ('features', 'pixels'):
         low, high = 100 * m[kind]['low'], 100 * m[kind]['high']
         yield table_row(f'{what}: memorised %, by {kind}', None,
-                        100 * m[kind]['share'],
-                        (high - low) / 2, m[kind]['n'],
-                        f'{low:.0f} to {high:.0f}; 50 where nothing is memorised')
+                        100 * m[kind]['share'], n=m[kind]['n'],
+                        note=f'{low:.0f} to {high:.0f}; 50 where nothing is memorised')
         yield table_row(f'{what}: training images nearer to the samples %, by {kind}', None,
                         100 * m[kind]['nearer'], 100 * m[kind]['nearer_half'],
                         note='50 where nothing is memorised; of pairs of real images')
