@@ -47,15 +47,29 @@ def draw_panels(pictures:dict, # title → H×W×3 in [0, 1], or H×W, as `imsho
     return fig
 
 # %% ../../nbs/lib/base/plots.ipynb #a3b8ffd3
+def _curve_colours(fig): # bytes, N×3
+    from matplotlib.colors import to_rgb
+    used = {to_rgb(line.get_color()) for ax in fig.axes for line in ax.lines}
+    return (255 * np.array(sorted(used)).reshape(-1, 3)).round().astype(np.uint8)[:64]
+
+def _reduced(picture, own): # an RGB image; colours to keep, N×3 → the image in 256 colours
+    few = picture.quantize(256 - len(own), Image.Quantize.MEDIANCUT, kmeans=3)
+    palette = few.getpalette() # r, g, b of each colour in turn
+    at, x = np.array(few), np.asarray(picture)
+    for i, colour in enumerate(own, len(palette) // 3):
+        at[(x == colour).all(2)] = i
+    reduced = Image.fromarray(at)
+    reduced.putpalette([*palette, *own.flat])
+    return reduced
+
+# %% ../../nbs/lib/base/plots.ipynb #71352b81
 def write_png(fig, # a matplotlib figure
               path): # file to write
     "Write a figure as a PNG with 256 colours, 110 dots per inch, cropped to its content"
     drawn = io.BytesIO()
     fig.savefig(drawn, dpi=110, bbox_inches='tight', format='png')
-    colours = Image.open(drawn).convert('RGB').quantize(
-        256, Image.Quantize.MEDIANCUT, kmeans=3, # else curves lose their colours to pictures
-        dither=Image.Dither.FLOYDSTEINBERG)
-    colours.save(path, 'PNG', optimize=True)
+    picture = Image.open(drawn).convert('RGB')
+    _reduced(picture, _curve_colours(fig)).save(path, 'PNG', optimize=True)
 
 # %% ../../nbs/lib/base/plots.ipynb #325209dd
 def _check_frames(frames):
