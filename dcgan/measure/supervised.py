@@ -122,7 +122,8 @@ def plot_label_curves(curves:dict # title → number of labels → test errors, 
         ax.errorbar([*curve], mean, spread, marker=marker, ms=4,
                     capsize=2, label=title)
     ax.set(xscale='log', xlabel='labels', ylabel='test error %', ylim=(0, None))
-    ax.set_xticks([*curve], [f'{n:,}' for n in curve], minor=False)
+    counts = max(curves.values(), key=len)
+    ax.set_xticks([*counts], [f'{n:,}' for n in counts], minor=False)
     ax.minorticks_off()
     ax.legend()
     return fig

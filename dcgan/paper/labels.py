@@ -160,7 +160,7 @@ def label_draws(n:int, # total number of labels
     counts = [c for c in (100, 300, 1000, 3000) if c <= most and c < n] + [n]
     probe = {c: pick(smoke=2, laptop=5, paper=5) if c <= 1000 else 1 for c in counts}
     fewer = pick(smoke=1, laptop=1, overnight=2, paper=2)
-    control = {c: min(draws, fewer) for c, draws in probe.items()}
+    control = {c: min(draws, fewer) for c, draws in probe.items() if c <= 3000}
     control[1000] = pick(smoke=2, laptop=4, overnight=5, paper=10)
     return Draws(probe, control)
 
