@@ -159,10 +159,10 @@ def screen_of(name:str, # of a table or figure
 # %% ../../nbs/lib/tools/kept.ipynb #636c8441
 most_undecided = 6 # claims on a first screen
 
-def _told_apart(rows): # of the ledger
-    often = Counter(r['claim'] for r in rows)
+def _decided_rows(mine): # of the ledger, one notebook's
+    often = Counter(r['claim'] for r in mine)
     return [dict(claim=r['claim'] + (f"; {r['data']}" if often[r['claim']] > 1 else ''),
-                 ours=r['ours'], verdict=r['verdict']) for r in rows]
+                 ours=r['ours'], verdict=r['verdict']) for r in mine if r['verdict'] in decided]
 
 def _undecided(claims): # their texts, once each
     left = len(claims) - most_undecided
@@ -176,7 +176,7 @@ def decided_of(notebook:str # such as '08_forget'
     kept = read_provenance(path) if path else dict(rows=[], details=[])
     mine = [row | of for row, of in zip(kept['rows'], kept['details'])
             if of.get('notebook') == notebook]
-    rows = _told_apart([r for r in mine if r['verdict'] in decided])
+    rows = _decided_rows(mine)
     left = _undecided([*dict.fromkeys(r['id'] for r in mine if r['verdict'] == 'undecided')])
     if not rows:
         return left
