@@ -165,9 +165,11 @@ def _decided_rows(mine): # of the ledger, one notebook's
                  ours=r['ours'], verdict=r['verdict']) for r in mine if r['verdict'] in decided]
 
 def _undecided(claims): # their texts, once each
+    if not claims:
+        return ''
     left = len(claims) - most_undecided
     more = f'; and {left} more' if left > 0 else ''
-    return f"\n\nUndecided: {'; '.join(claims[:most_undecided])}{more}." if claims else ''
+    return f"\n\nUndecided, all or in part: {'; '.join(claims[:most_undecided])}{more}."
 
 def decided_of(notebook:str # such as '08_forget'
               )->str: # a table with its heading, and a line; '' if the ledger has nothing of both
