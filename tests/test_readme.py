@@ -69,6 +69,7 @@ def make(words, monkeypatch):
 
 
 def figures(words, monkeypatch):
+    monkeypatch.chdir(root)
     parser = command_line()
     a = parser.parse_args(words[1:])
     check_options(a, parser)
@@ -86,8 +87,9 @@ def torchrun(words, monkeypatch):
 
 
 train = call(train_cli, '--images=16', '--batch=16', '--epochs=1', '--width=0.03', '--device=cpu')
-ways = {'make': make, 'papermill': run_notebook, 'torchrun': torchrun, 'dcgan-train': train,
-        'dcgan-prepare': prepare, 'dcgan-generate': call(generate_cli, '--n=4'),
+ways = {'make': make, 'dcgan-figures': figures, 'papermill': run_notebook,
+        'torchrun': torchrun, 'dcgan-train': train, 'dcgan-prepare': prepare,
+        'dcgan-generate': call(generate_cli, '--n=4'),
         'dcgan-walk': call(walk_cli, '--points=2', '--steps=2'),
         'dcgan-score': call(score_cli, '--n=8')}  # fmt: skip
 
