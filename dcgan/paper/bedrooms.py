@@ -194,10 +194,10 @@ def _either_way(plain, mirror, f): # samples, train and held_out, twice
     return share | {k: nearer[k] for k in ('nearer', 'nearer_half')}
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #3d6f8f3f
-def _copied(net, sets, mirror): # sets: samples, train, held_out; of features, and of pixels
+def _copied(net, made, sets, mirror): # made: features of samples; sets: samples, train, held_out
     if len(sets[1]) > 100_000:
         return memorisation(*sets, partial(embed, net)), memorisation(*sets)
-    embedded = embed(net, sets[0]), *(embed_once(net, s) for s in sets[1:])
+    embedded = made, *(embed_once(net, s) for s in sets[1:])
     if not mirror:
         return memorisation(*embedded, as_given), memorisation(*sets)
     turned = [mirrored(s) for s in sets]
@@ -211,8 +211,9 @@ def judge(net:nn.Module, # from uint8 images to features
           mirror:bool=False, # were the training images mirrored at random?
          )->dict: # from `compare`, and from `memorisation` under `features` and `pixels`
     "Quality and memorisation of samples (§4.1)"
-    in_features, in_pixels = _copied(net, (samples, train, held_out), mirror)
-    quality = compare(embed_once(net, held_out), embed(net, samples))
+    made = embed(net, samples)
+    in_features, in_pixels = _copied(net, made, (samples, train, held_out), mirror)
+    quality = compare(embed_once(net, held_out), made)
     return quality | dict(features=in_features, pixels=in_pixels)
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #78208180
