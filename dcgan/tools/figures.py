@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ledgers', 'minutes', 'imported', 'modules', 'hashes_below', 'fingerprints', 'provenances', 'results_of', 'sources_of',
-           'state', 'kept_notebook', 'is_up_to_date', 'execute', 'pace', 'forecast', 'why', 'run_one', 'run_all',
-           'read_parameters', 'kept_parameters', 'jobs_of', 'add_budget', 'parameters_of', 'command_of',
+           'state', 'kept_notebook', 'is_up_to_date', 'execute', 'pace', 'kept_minutes', 'forecast', 'why', 'run_one',
+           'run_all', 'read_parameters', 'kept_parameters', 'jobs_of', 'add_budget', 'parameters_of', 'command_of',
            'environment_of', 'lacks', 'part_state', 'seconds_of', 'part_row', 'plan_of', 'figures_in_time',
-           'command_line', 'check_options', 'asked_for', 'make_figures', 'figures_cli']
+           'command_line', 'check_options', 'asked_for', 'failures', 'make_figures', 'figures_cli']
 
 # %% ../../nbs/lib/tools/figures.ipynb #c20db0bc
 import argparse
@@ -195,6 +195,16 @@ def pace()->float: # 1: as fast as two idle cores with bf16
     return (began[-1] - began[2]) / 3 / .1 # seconds an update; the same of those two cores
 
 # %% ../../nbs/lib/tools/figures.ipynb #b9688cc7
+def kept_minutes(notebook:str, # such as '05_svhn'
+                 scale:str, # smoke, laptop, overnight or paper
+                )->float: # 0 if nothing is kept
+    "The minutes of the run of a notebook's kept results, and of the trainings that these count"
+    kept = [k for k in results_of(notebook, scale).values() if k['scale'] == scale]
+    last_run = max((k['seconds'] for k in kept), default=0)
+    trained = max((k.get('trainings', {}).get('seconds', 0) for k in kept), default=0)
+    return (last_run + trained) / 60
+
+# %% ../../nbs/lib/tools/figures.ipynb #71873588
 minutes = dict( # of two idle cores with bf16, where `pace` is 1
     laptop={'nets': .3, 'metrics': 1.7, '00_one_sitting': 2., '01_guidelines': 20.,
             '02b_dedup': 4.1, '03_lsun': 12.7, '04_cifar10': 15.,
@@ -204,20 +214,27 @@ minutes = dict( # of two idle cores with bf16, where `pace` is 1
             '12_turing': 25., '13_deligan': 45., '14_claims': .3, '15_speed': 4., '15a_growth': 4.},
     overnight={'01_guidelines': 300.})
 
+# %% ../../nbs/lib/tools/figures.ipynb #a6d1e8a0
 def forecast(names:list, # of notebooks
              scale:str, # smoke, laptop, overnight or paper
              pace:Callable=pace, # () → slowdown of this machine
             )->str: # a sentence
-    "The number of notebooks to run, and how long they will take here"
-    said = f"{len(names)} {'notebook' if len(names) == 1 else 'notebooks'} at {scale}"
-    timed = minutes.get(scale, {})
+    "The number of notebooks to run, and how long they will take here or took elsewhere"
+    timed, told = minutes.get(scale, {}), []
     known = [timed[n] for n in names if n in timed]
-    others = [n for n in names if n not in timed]
-    if not known:
-        return said
-    said += (f': about {math.ceil(pace() * sum(known))} minutes at the present pace here with '
-             'the worlds, less where they have run before, more with large sets in the store')
-    return said + (f"; not timed yet: {', '.join(others)}" if others else '')
+    kept = {n: kept_minutes(n, scale) for n in names if n not in timed}
+    others = [n for n, time in kept.items() if not time]
+    if known:
+        told.append(f'about {math.ceil(pace() * sum(known))} minutes at the present pace here with '
+                    'the worlds, less where they have run before, more with large sets in the '
+                    'store')
+    if any(kept.values()):
+        told.append(f'about {math.ceil(sum(kept.values()))} minutes on the device of the kept '
+                    'results, trainings included only where these count them')
+    if told and others:
+        told.append(f"not timed yet: {', '.join(others)}")
+    said = f"{len(names)} {'notebook' if len(names) == 1 else 'notebooks'} at {scale}"
+    return f"{said}: {'; '.join(told)}" if told else said
 
 # %% ../../nbs/lib/tools/figures.ipynb #ab825092
 def why(error:Exception)->str: # a sentence
@@ -250,7 +267,8 @@ def run_all(jobs:dict, # notebook → its parameters, in order
             try:
                 said = run_one(name, parameters, scale)
             except Exception as e:
-                said = failed[name] = why(e)
+                failed[name] = why(e)
+                said = f'failed, {failed[name]}'
         bar.write(f'{name}: {said}')
     return failed
 
@@ -408,7 +426,8 @@ def figures_in_time(a): # arguments of `command_line`
     finally:
         if not a.leave:
             ledger.stop()
-        print('\n'.join(part_row(n, p, ledger, plan) for n, p in todo.items()), flush=True)
+        print('\n'.join(part_row(n, p, ledger, plan) for n, p in todo.items()))
+        print(f'results: {figures_root(scale)}', flush=True)
 
 # %% ../../nbs/lib/tools/figures.ipynb #0abf898e
 def command_line()->argparse.ArgumentParser:
@@ -467,6 +486,17 @@ def _read_all_kept(): # a `ValueError` that names a damaged file
         provenances(scale)
 
 # %% ../../nbs/lib/tools/figures.ipynb #29367cef
+def failures(failed:dict, # notebook → its error, from `run_all`
+             total:int, # number of notebooks that were asked for
+            )->str:
+    "A line that counts and names the failed notebooks"
+    names, ran = ', '.join(failed), runs_root()/'executed'
+    said = f'{len(failed)} of {total} notebooks failed ({names}): see {ran}'
+    if all('ValueError: ' in reason for reason in failed.values()): # such as a wrong parameter
+        return said
+    return f'{said}. The same command goes on with what is missing.'
+
+# %% ../../nbs/lib/tools/figures.ipynb #e7da7b30
 def make_figures(a): # arguments of `command_line`
     "Run the notebooks in order; a `ValueError` for bad input; exits with a count of failures"
     names = asked_for(a.notebooks)
@@ -475,13 +505,11 @@ def make_figures(a): # arguments of `command_line`
     jobs = jobs_of(names, scale, read_parameters(a.p, a.y), a.kept)
     print(forecast(names, scale), flush=True)
     failed = run_all(jobs, scale, a.again)
-    for name, reason in failed.items():
-        print(f'{name} failed, {reason}')
+    print(f'results: {figures_root(scale)}', flush=True)
     if failed:
-        ran = runs_root()/'executed'
-        raise SystemExit(f'{len(failed)} of {len(names)} notebooks failed: see {ran}. '
-                         'The same command goes on with what is missing.')
+        raise SystemExit(failures(failed, len(names)))
 
+# %% ../../nbs/lib/tools/figures.ipynb #cdb4ba0c
 def figures_cli():
     "Run the notebooks that make the tables and figures, in order; exits with what failed"
     parser = command_line()
@@ -491,4 +519,3 @@ def figures_cli():
         make_figures(a) if a.minutes is None else figures_in_time(a)
     except (ValueError, OSError, yaml.YAMLError) as e:
         raise SystemExit(f'dcgan-figures: {e}') from None
-
