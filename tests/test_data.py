@@ -59,7 +59,9 @@ def test_fingerprint_of_a_part_stays_what_it_is():
 def test_unreadable_images_are_counted_listed_and_skipped(run, photos):
     done = run('dcgan-prepare', 'pets', source=photos, test_share=0)
     assert done.returncode == 0
-    assert '6 images of 3×32×32, 2 classes, 2 skipped' in done.stdout
+    said = re.search('6 images of 3×64×64, 2 classes, 6 enlarged, 2 skipped, most often: (.*) '
+                     r'\(all in dataset.json\)', done.stdout)
+    assert said[1] in described('pets')['skipped'].values()
     assert [*described('pets')['skipped']] == ['cat/truncated.jpg', 'dog/fake.png']
     assert 'truncated' in described('pets')['skipped']['cat/truncated.jpg'].lower()
     assert described('pets')['classes'] == ['cat', 'dog']
@@ -95,7 +97,7 @@ def test_a_folder_whose_name_is_no_text_is_noted_readably(sandbox, photos):
     source = os.fsdecode(b'\xe9t\xe9')
     photos.rename(source)
     prepare('pets', source=source, test_share=0, workers=1)
-    assert load('pets').note.startswith('folder ?t?: 32×32')
+    assert load('pets').note.startswith('folder ?t?: 64×64')
 
 def test_a_lack_of_memory_is_no_property_of_a_picture(sandbox, photos):
     "In a process of its own: what it has left is less than the picture takes"
@@ -122,11 +124,13 @@ def test_other_endings_are_used_or_listed(photos, drawn):
     prepare('pets', source=photos, test_share=0, workers=1)
     assert len(load('pets')) == 7 and 'cat/3.heic' in described('pets')['skipped']
 
-def test_prepared_set_is_left_alone(photos, capsys):
+def test_prepared_set_is_left_alone(photos, capsys, error_of):
     prepare('pets', source=photos)
     before = contents('data/pets')
-    prepare('pets', source=photos, size=16)
+    prepare('pets', source=photos, size=64)
     assert 'it was there already and is left alone' in capsys.readouterr().out
+    error = error_of(prepare_cli, 'pets', source=photos, size=16)
+    assert 'pets is there already with 64 pixels, not 16: move' in error and '\n' not in error
     assert contents('data/pets') == before
 
 def test_two_processes_prepare_a_set_once(start, photos):
@@ -216,7 +220,7 @@ def test_more_chunks_than_files_may_be_open(sandbox, drawn):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
     try:
-        prepare('tiles', source=sandbox/'tiles', chunk=1, workers=1, test_share=0)
+        prepare('tiles', source=sandbox/'tiles', size=32, chunk=1, workers=1, test_share=0)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert {x.tobytes() for x in load('tiles').images} == {x.tobytes() for x in drawn}

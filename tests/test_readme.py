@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from dcgan.data.prepare import prepare_cli
-from dcgan.data.store import write_set
+from dcgan.data.store import resize_images, write_set
 from dcgan.gan.launch import train_cli
 from dcgan.tools.figures import asked_for, check_options, command_line, jobs_of, read_parameters
 from dcgan.tools.use import generate_cli, score_cli, walk_cli
@@ -29,9 +29,10 @@ lines = [line for line in dict.fromkeys(lines) if re.match(r'[a-z]', line)]
 @pytest.fixture
 def folder(sandbox, drawn, monkeypatch):
     "A bare folder with sets, photos in FOLDER, and the networks of the checkout"
-    for name in ('svhn', 'mine128'):
-        d = drawn['street_digits']
-        write_set(name, (d.images[:64], d.labels[:64]), (d.images[64:96], d.labels[64:96]))
+    d = drawn['street_digits']
+    for name, size in dict(svhn=32, mine128=128).items():
+        images = resize_images(d.images[:96], size)
+        write_set(name, (images[:64], d.labels[:64]), (images[64:], d.labels[64:96]))
     Path('FOLDER').mkdir()
     for i, image in enumerate(drawn['street_digits'].images[:12]):
         Image.fromarray(image.transpose(1, 2, 0)).save(f'FOLDER/{i}.png')

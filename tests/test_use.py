@@ -76,10 +76,13 @@ wrong = [
     (generate_cli, 'NETWORK --n=0', 'n is 0: it must be a whole number from 1'),
     (generate_cli, 'NETWORK --truncation=0', 'truncation is 0.0: it must be a number from 0.05'),
     (generate_cli, 'NETWORK --out=.', '. is not empty: choose a new folder'),
+    (generate_cli, 'NETWORK --out=a.jpg', "unknown ending of --out '.jpg': one of .png"),
+    (walk_cli, 'NETWORK --label=3', 'NETWORK has no classes: leave the label out'),
     (walk_cli, 'NETWORK --kind=cubic', "unknown kind 'cubic': one of linear, spherical"),
     (walk_cli, 'NETWORK --out=walk.avi', "unknown ending of --out '.avi': one of .gif, .mp4"),
     (score_cli, 'NETWORK nowhere', "no images in 'nowhere': give a folder, or one of"),
     (score_cli, 'NETWORK streets --n=3', '3 images are too few: give at least 8 of each'),
+    (train_cli, 'svhn32 --images=-1', 'images is -1: it must be a whole number from 1 upwards'),
     (train_cli, 'dcgan --size=100', 'unknown size 100: one of 32, 64, 128, 256'),
     (train_cli, 'svhn32 --size=64', 'svhn32 draws 32 pixels, not 64: use dcgan --size 64'),
 ]
@@ -91,6 +94,7 @@ def test_wrong_input_ends_with_one_line_that_names_the_remedy(
 ):
     error = error_of(command, *args.replace('NETWORK', str(network)).split())
     name = f"dcgan-{command.__name__.removesuffix('_cli')}"
+    line = line.replace('NETWORK', str(network))
     assert error.startswith(f'{name}: {line}') and '\n' not in error
 
 

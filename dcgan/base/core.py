@@ -136,20 +136,23 @@ _remedies = {
 def _number(e): # errno of an `OSError`; numpy sets none if the disk cuts a write short
     return e.errno or (errno.ENOSPC if 'requested and' in str(e) else errno.EIO)
 
-def _with_remedy(e): # message of an `OSError`, with a remedy
+def _with_remedy(e, option): # message of an `OSError`, with a remedy
     said, remedy = f'{e.strerror or e}', _remedies.get(errno.errorcode.get(_number(e)))
+    if option and remedy == _elsewhere:
+        remedy = f'choose another {option}'
     return f'{said} ({remedy})' if remedy and remedy not in said else said
 
 # %% ../../nbs/lib/base/core.ipynb #961b611a
 @contextlib.contextmanager
 def name_in_errors(path, # file that the block reads or writes
+                   option:str='', # that gave the path, such as --out: errors name the path and it
                   ):
     "Make an `OSError` or a lack of memory name a file (`path` if it names none) and a remedy"
     try:
         yield
     except OSError as e:
-        named = str(path if e.filename is None else e.filename)
-        raise OSError(_number(e), _with_remedy(e), named) from e
+        named = str(path if option or e.filename is None else e.filename)
+        raise OSError(_number(e), _with_remedy(e, option), named) from e
     except (MemoryError, RuntimeError) as e:
         if not lacks_memory(e):
             raise
@@ -204,11 +207,12 @@ def _sweep(folder): # once per process: remove what killed processes left, if pe
 # %% ../../nbs/lib/base/core.ipynb #60864e04
 @contextlib.contextmanager
 def atomic_path(path, # file to write
+                option:str='', # that gave the path, as in `name_in_errors`
                ): # yields the temporary path to write to
     "A temporary path that replaces `path` if the block succeeds, and else is deleted"
     path = Path(path)
     temporary = path.with_name(f'{unfinished(os.getpid())}{path.name}')
-    with name_in_errors(path):
+    with name_in_errors(path, option):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         try:

@@ -271,7 +271,7 @@ def _read_picture(folder, name, size):
 
 source_kinds = dict(
     folder=SourceKind(list_folder, Path, _read_picture,
-                      'min-resized centre crops', 32))
+                      'min-resized centre crops'))
 
 # %% ../../nbs/lib/data/sources.ipynb #5e7faef4
 def _of_lmdb(error, folder): # exception to raise: not every error is damage

@@ -36,7 +36,7 @@ def pictures(name:str, # name of a stored data set or a world
              seed:int=0, # random seed of a world
              size:int=64, # side of the images, pixels; stored images are resized
             ): # (train, held_out), two `ImageSet`s
-    "Training images and held-out images of the same kind"
+    "Training images and held-out images; a `ValueError` for fewer than 70 stored images"
     held_out = by_scale(None, scale, smoke=32, laptop=500, overnight=5000, paper=5000)
     if name not in worlds:
         most = by_scale(None, scale, smoke=256, laptop=None, paper=None)
@@ -44,8 +44,14 @@ def pictures(name:str, # name of a stored data set or a world
     n = by_scale(n, scale, smoke=256, laptop=20_000, overnight=100_000, paper=300_000)
     return load(name, 'train', size, n, seed), load(name, 'test', size, held_out, seed)
 
+_least = 7 # held-out images
+
 def _hold_out_first(images, n): # n images, at most a tenth
     n = min(n, len(images) // 10)
+    if n < _least:
+        raise ValueError(f'{images.name} has {len(images)} training images, of which a tenth is '
+                         f'held out: at least {10 * _least} are needed (dcgan-prepare a set of '
+                         'more photos)')
     return images.subset(slice(n, None)), images.subset(n)
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #9bfd920b
@@ -247,12 +253,12 @@ def memorised_rows(what:str, # name of the samples
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #c4bfbbce
 def half_copied(samples:ImageSet, # generated images
-                train:ImageSet, # training images, at least half as many
+                train:ImageSet, # training images, repeated where there are fewer than half as many
                 shift:int=2, # pixels to the right, around the edge
                )->ImageSet: # as many images
     "Samples of which the first half are shifted training images: a control of memorisation"
     x, n = samples[:].clone(), len(samples) // 2
-    x[:n] = train[:n].roll(shift, -1)
+    x[:n] = train[torch.arange(n) % len(train)].roll(shift, -1)
     return ImageSet(f'{samples.name}, half copied', samples.split, x.numpy())
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #a7773ac8

@@ -23,6 +23,7 @@ from ..gan import checkpoints
 from ..gan.checkpoints import read_tensors
 from ..gan.nets import build, families
 from ..gan.trainer import Recipe, Trainer
+from ..measure.metrics import features_note, imagenet_features
 
 # %% ../../nbs/lib/tools/pretrained.ipynb #755a554f
 most_bytes = 5_000_000 # largest file of weights
@@ -37,12 +38,18 @@ def weights_of(networks:dict # 'G' and 'D' → module
 # %% ../../nbs/lib/tools/pretrained.ipynb #d5f4cef3
 card_parts = ('data', 'measures', 'limits')
 
+def _measures(said): # a sentence or two; a KID with its features
+    if 'KID' not in said:
+        return said
+    return f'{said} KID: {features_note(imagenet_features().name)}.'
+
 def card_of(name:str, # of the networks, such as 'lfw'
             recipe:Recipe, # of their training
             run:Run, # that trained them
             said:dict, # data, measures and limits, each a sentence or two
            )->str: # markdown
     "A model card"
+    said = said | dict(measures=_measures(said['measures']))
     lines = [f'# {name}', '', run.caption(f'{recipe.family}, width {recipe.width:g}.'), '']
     for part in card_parts:
         lines += [f'## {part.capitalize()}', '', said[part], '']

@@ -36,7 +36,13 @@ from ..data.sources import cropped, list_folder, read_photo
 from ..data.store import ImageSet, load, resize_images, stored
 from ..gan.nets import families, latents, sample
 from ..measure.memorisation import as_given, memorisation
-from ..measure.metrics import check_sets, compare, embed, imagenet_features
+from dcgan.measure.metrics import (
+    check_sets,
+    compare,
+    embed,
+    features_note,
+    imagenet_features,
+)
 from ..paper.walks import freeze, walk
 from .pretrained import is_networks, load_networks
 from ..worlds.world import worlds
@@ -71,6 +77,12 @@ def draw_block(recipe, # of a training
 
 # %% ../../nbs/lib/tools/use.ipynb #1546fe8e
 n_frozen = 512 # latent vectors from which the statistics are estimated
+
+def _refuse_label(source, networks, label): # given for a network without classes
+    recipe = networks.recipe
+    if label is not None and not families[recipe.family].classes:
+        name = source if isinstance(source, (str, Path)) else recipe.family
+        raise ValueError(f'{name} has no classes: leave the label out')
 
 def _labels(family, i, label): # of a block, or None
     if not family.classes:
@@ -107,6 +119,7 @@ def generate(source, # a pretrained name, a run's folder, a checkpoint, or netwo
     "Images of a trained generator; a `ValueError` for an unknown source or a wrong option"
     within(n, 1, 10**7, 'n', whole=True)
     networks = load_networks(source)
+    _refuse_label(source, networks, label)
     G, family, parts = frozen_generator(networks, device), families[networks.recipe.family], []
     for i in range(math.ceil(n / block)):
         z = draw_block(networks.recipe, i, seed, truncation)
@@ -127,21 +140,28 @@ def write_picture(x:torch.Tensor, # C×H×W, uint8, C 1 or 3
     Image.fromarray(pixels.numpy()).save(path, 'PNG')
 
 # %% ../../nbs/lib/tools/use.ipynb #93deee9d
+def _is_grid(out): # or is it a folder?
+    ending = out.suffix.lower()
+    if ending[1:2].isalpha(): # the ending of fakes_0.7 is none
+        one_of(ending, ['.png', 'none for a folder'], 'ending of --out')
+    return ending == '.png'
+
 def write_images(x:torch.Tensor, # N×C×H×W, uint8
                  out, # a .png file for a grid, else a new or empty folder
                 )->Path: # of the file or folder
     "Write all images or none; a `FileExistsError` for a folder that is not empty"
     out = Path(out)
-    if out.suffix.lower() == '.png':
-        with atomic_path(out) as path:
+    if _is_grid(out):
+        with atomic_path(out, '--out') as path:
             write_picture(side_by_side(x), path)
         return out
-    with name_in_errors(out):
+    with name_in_errors(out, '--out'):
         out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         raise FileExistsError(f'{out} is not empty: choose a new folder, or a name with .png for '
                               'a grid')
-    with name_in_errors(out), tempfile.TemporaryDirectory(prefix='.unfinished.', dir=out) as part:
+    with (name_in_errors(out, '--out'),
+          tempfile.TemporaryDirectory(prefix='.unfinished.', dir=out) as part):
         for i, image in enumerate(x):
             write_picture(image, Path(part)/f'{i:06d}.png')
         for path in sorted(Path(part).iterdir()):
@@ -169,16 +189,17 @@ def film(source, # as in `generate`
          kind:str='spherical', # a key of `paths`
          seed:int=0, # random seed of the latent vectors
          truncation:float=None, # largest |component| of a latent; None: as in training
-         label:int=0, # class of a conditional network
+         label:int=None, # class of a conditional network; None: class 0
          zoom:int=4, # side of the square drawn for one pixel
          device:str='auto', # auto, cpu or cuda
         )->np.ndarray: # T×H×W×3, uint8
     "The frames of closed walks in the latent space (§6.1)"
     networks = load_networks(source)
+    _refuse_label(source, networks, label)
     family = families[networks.recipe.family]
     within(zoom, 1, 64, 'zoom', whole=True)
     z = _ways(networks, n, points, steps, kind, seed, truncation) # T×n×z
-    y = _labels(family, 0, label)[:1].expand(z[..., 0].numel()) if family.classes else None
+    y = _labels(family, 0, label or 0)[:1].expand(z[..., 0].numel()) if family.classes else None
     x = to_uint8(sample(frozen_generator(networks, device), z.flatten(0, 1), y), family.low)
     frames = [side_by_side(images) for images in x.unflatten(0, z.shape[:2])] # each 3×H×W
     frames = torch.stack(frames).permute(0, 2, 3, 1) # T×3×H×W → T×H×W×3
@@ -260,7 +281,7 @@ def score(source, # as in `generate`; or generated images: a folder, or N×C×H�
           n:int=5000, # largest number of images of each
           device:str='auto', # auto, cpu or cuda
           **kw, # seed and truncation, of `generate`
-         )->dict: # of `compare`, and of `memorisation` if `train` is given
+         )->dict: # of `compare`, features, and of `memorisation` if `train` is given
     "FID, KID, precision, recall, repetition and memorisation of generated images"
     check_source(real)
     check_source(train)
@@ -272,7 +293,7 @@ def score(source, # as in `generate`; or generated images: a folder, or N×C×H�
         check_sets(fake, images)
     net = imagenet_features(pick_device(device))
     X = {k: embed(net, images) for k, images in sets.items()} # N×1280 each
-    found = compare(X['real'], X['fake'])
+    found = compare(X['real'], X['fake']) | dict(features=net.name)
     if train is not None:
         found['memorisation'] = memorisation(X['fake'], X['train'], X['real'], as_given)
     return found
@@ -286,7 +307,7 @@ def _fid_row(found):
         return _row('FID', 'none', 'needs over 1,280 generated and 2,560 real images')
     return _row('FID', f"{found['fid']:.2f}",
                 f"{found['fid_floor']:.2f} between halves of real "
-                f"images; {found['fid_n']:,} images of each")
+                f"images; {found['fid_n']:,} images of each; {features_note(found['features'])}")
 
 def _memorisation_row(m):
     share, low, high = (f'{100 * m[k]:.1f}' for k in ('share', 'low', 'high'))
@@ -300,7 +321,8 @@ def score_rows(found:dict # from `score`
     rows = [_fid_row(found),
             _row('KID × 1000',
                  f"{1000 * found['kid']:.2f} ± {1960 * found['kid_se']:.2f}",
-                 f"smaller is better; {found['n']:,} images of each"),
+                 f"smaller is better; {found['n']:,} images of each; "
+                 f"{features_note(found['features'])}"),
             _row('precision %', f"{100 * found['precision']:.1f}",
                  'images that look real'),
             _row('recall %', f"{100 * found['recall']:.1f}",
@@ -329,6 +351,7 @@ def generate_cli(source:str, # a pretrained name, a run's folder or a checkpoint
                  device:str='auto'): # auto, cpu or cuda
     "Write images of a trained generator"
     def act():
+        _is_grid(Path(out)) # an unknown ending is refused before images are drawn
         images = generate(source, n, seed, truncation, label, device)
         print(f'{n} images in {write_images(images, out)}')
     _ending('dcgan-generate', act)
@@ -346,7 +369,7 @@ def walk_cli(source:str, # a pretrained name, a run's folder or a checkpoint
              kind:str='spherical', # spherical or linear
              seed:int=0, # of the latent vectors
              truncation:float=None, # largest size of a latent component, such as 0.7
-             label:int=0, # class of a conditional network
+             label:int=None, # class of a conditional network; 0 where not given
              zoom:int=4, # pixels drawn for one
              fps:float=20, # frames a second
              device:str='auto'): # auto, cpu or cuda
@@ -357,7 +380,7 @@ def walk_cli(source:str, # a pretrained name, a run's folder or a checkpoint
         within(fps, 1, 50, 'fps')
         frames = film(source, n, points, steps, kind, seed,
                       truncation, label, zoom, device)
-        with atomic_path(out) as path: # its name ends as `out` does
+        with atomic_path(out, '--out') as path: # its name ends as `out` does
             write(frames, path, fps)
         print(f'{len(frames)} frames of {frames.shape[2]}×{frames.shape[1]} pixels in {out}')
     _ending('dcgan-walk', act)
@@ -378,6 +401,6 @@ def score_cli(source:str, # a folder of images, a pretrained name, a run's folde
                       truncation=truncation)
         print(markdown_table(score_rows(found)))
         if out:
-            with atomic_path(out) as path:
+            with atomic_path(out, '--out') as path:
                 path.write_text(json.dumps(found, indent=1) + '\n')
     _ending('dcgan-score', act)
