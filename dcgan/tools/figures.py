@@ -198,10 +198,11 @@ def pace()->float: # 1: as fast as two idle cores with bf16
 def kept_minutes(notebook:str, # such as '05_svhn'
                  scale:str, # smoke, laptop, overnight or paper
                 )->float: # 0 if nothing is kept
-    "The minutes of the run of a notebook's kept results, and of the trainings that these count"
-    kept = [k for k in results_of(notebook, scale).values() if k['scale'] == scale]
+    "The minutes of the last run of a notebook and of its trainings; a run may contain these"
+    kept = [k for k in results_of(notebook, scale).values()
+            if k['scale'] == scale and k.get('trainings')]
     last_run = max((k['seconds'] for k in kept), default=0)
-    trained = max((k.get('trainings', {}).get('seconds', 0) for k in kept), default=0)
+    trained = max((k['trainings']['seconds'] for k in kept), default=0)
     return (last_run + trained) / 60
 
 # %% ../../nbs/lib/tools/figures.ipynb #71873588
@@ -229,8 +230,8 @@ def forecast(names:list, # of notebooks
                     'the worlds, less where they have run before, more with large sets in the '
                     'store')
     if any(kept.values()):
-        told.append(f'about {math.ceil(sum(kept.values()))} minutes on the device of the kept '
-                    'results, trainings included only where these count them')
+        told.append(f'at most about {math.ceil(sum(kept.values()))} minutes on the device of the '
+                    'kept results, with their trainings')
     if told and others:
         told.append(f"not timed yet: {', '.join(others)}")
     said = f"{len(names)} {'notebook' if len(names) == 1 else 'notebooks'} at {scale}"
