@@ -221,6 +221,7 @@ def _undecided(claims): # their texts, once each
     more = f'; and {left} more' if left > 0 else ''
     return f"\n\nUndecided, all or in part: {'; '.join(claims[:most_undecided])}{more}."
 
+# %% ../../nbs/lib/tools/kept.ipynb #937fe71a
 def decided_of(notebook:str # such as '08_forget'
               )->str: # a table with its heading, and a line; '' if the ledger has nothing of both
     "The claims that the kept ledger decides by a notebook's results, and those it leaves undecided"
@@ -412,6 +413,7 @@ def _traced(): # faults that `verify` finds in all kept results, without older o
         print(f'{len(older)} older results have no hash: their files are not compared')
     return {file: faults for file, faults in found.items() if file not in older}
 
+# %% ../../nbs/lib/tools/kept.ipynb #a11d59cf
 def verify_cli():
     "Check the kept results, or make those of a notebook again; exits with what does not hold"
     parser = argparse.ArgumentParser('dcgan-verify', description=verify_cli.__doc__)

@@ -92,6 +92,7 @@ def _labels(family, i, label): # of a block, or None
         return torch.full((block,), label)
     return torch.arange(i * block, (i + 1) * block) % family.classes
 
+# %% ../../nbs/lib/tools/use.ipynb #185c624d
 def frozen_generator(networks, # from `load_networks`
                      device:str='auto', # auto, cpu or cuda
                     ): # a module: N×z → N×C×H×W, each image from its own vector only
@@ -146,6 +147,7 @@ def _is_grid(out): # or is it a folder?
         one_of(ending, ['.png', 'none for a folder'], 'ending of --out')
     return ending == '.png'
 
+# %% ../../nbs/lib/tools/use.ipynb #acd0a602
 def write_images(x:torch.Tensor, # N×C×H×W, uint8
                  out, # a .png file for a grid, else a new or empty folder
                 )->Path: # of the file or folder
