@@ -326,7 +326,7 @@ def score_rows(found:dict # from `score`
                  f"smaller is better; {found['n']:,} images of each; "
                  f"{features_note(found['features'])}"),
             _row('precision %', f"{100 * found['precision']:.1f}",
-                 'images that look real'),
+                 'images near a real one; plain colours can be, too'),
             _row('recall %', f"{100 * found['recall']:.1f}",
                  'real images that are reached'),
             _row('repeated %', f"{100 * found['repeated']:.1f}",
