@@ -31,6 +31,7 @@ html_theme_options = dict(
     show_toc_level=2,
     show_navbar_depth=1,
     navbar_persistent=[],
+    collapse_navbar=True,
     secondary_sidebar_items={'**': ['page-toc'], 'index': [], 'gan2d': []},
 )
 html_context, html_favicon = dict(default_mode='auto'), '_static/favicon.svg'
