@@ -121,6 +121,31 @@ def merged(notebook, executed):
     return notebook, sum(c.source not in sources for c in code)
 
 
+def conclusion(cells):
+    "The code cells of the section *What was seen*"
+    title, found = '', []
+    for c in cells:
+        if c.source.startswith('## '):
+            title = c.source.splitlines()[0]
+        if c.cell_type == 'code' and title == '## What was seen':
+            found.append(c)
+    return found
+
+
+def conclude(notebook, executed, kept):
+    "Where the code of the conclusion has changed since: what its run printed, or that it is stale"
+    code = conclusion(notebook.cells)
+    if not code or any(c.outputs for c in code):
+        return
+    printed = [o for c in conclusion(executed.cells) for o in map(light, c.outputs) if o]
+    if not printed or any(map(stale, kept.values())):
+        code[-1].outputs = [markdown('*The kept run printed no conclusion that still holds: '
+                                     'see its tables above.*')]
+        return
+    said = '*As the kept run printed it; the code has changed since.*'
+    code[-1].outputs = [markdown(said), *printed]
+
+
 def flat(text):
     "Links between notebooks, whose pages lie side by side whatever folders they come from"
     text = re.sub(r'\]\((?:\.\./)+docs/(\w+\.md)', r'](/\1', text)
@@ -240,7 +265,7 @@ def how_to_run(name, ran, made):
     "The command that runs a notebook, its executed copy, and how its results were made"
     path = paths[name].relative_to(root).as_posix()
     copy = f'<a href="_static/notebooks/{name}.ipynb" download>executed copy</a>'
-    also = ' · '.join([f'as it was run: {copy}'] * ran + ['<a href="running.html">more ways</a>'])
+    also = ' · '.join([f'the kept run: {copy}'] * ran + ['<a href="running.html">more ways</a>'])
     line = f'<code>papermill {path} out.ipynb</code>'
     command = f'<p><b>Run this notebook</b> {line} <span>{also}</span></p>'
     return f'<div class="run">{command}{made}</div>'
@@ -330,6 +355,7 @@ def page(name, library):
     executed, changed, kept, known = None, 0, provenance(name), library.known(name, notebook)
     if ran.exists():
         notebook, changed = merged(notebook, executed := nbformat.read(ran, 4))
+        conclude(notebook, executed, kept)
     notebook.metadata.pop('widgets', None)
     notebook.cells = joined(c for c in notebook.cells if not c.source.startswith('#| default_exp'))
     first, shown = on_first_screen(notebook.cells)

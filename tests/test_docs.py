@@ -422,6 +422,18 @@ def test_outputs_come_from_the_run_and_only_to_cells_that_did_not_change(module)
     ] == [['1'], [], ['![](figures/fig04.png)']]
 
 
+@pytest.mark.parametrize('protocol, last', [(1, '*The kept run printed no conclusion'),
+                                            (9, '**5 %**')])
+def test_conclusion_of_the_kept_run_stays_where_its_code_changed(module, protocol, last):
+    build, title = module('build'), text('## What was seen\n\nErrors.')
+    printed = new_output('display_data', {'text/markdown': '**5 %**'})
+    ran = new_notebook(cells=[code('1', outputs=[printed]), title, code('old', outputs=[printed])])
+    now = new_notebook(cells=[code('1'), title, code('new'), text('## Next'), code('2')])
+    build.conclude(now, ran, dict(table2=dict(notebook='05_svhn', protocol=protocol)))
+    shown = [[o.data['text/markdown'] for o in c.get('outputs', [])] for c in now.cells]
+    assert shown[2][-1].startswith(last) and shown[:2] + shown[3:] == [[]] * 4
+
+
 def test_results_are_put_under_the_code_that_keeps_them(module):
     build = module('build')
     cells = [code("t = of('table2')"), code("run.keep_table(rows, 'table2')"), text("keep_ 'x'"),
