@@ -246,7 +246,7 @@ def scale_rows(codes:np.ndarray, # N×2, of `codes`, of a set without planted co
                radii, # of `buckets`
                real:np.ndarray, # M×2, of `real_pairs`
                n:float=3e6, # images of LSUN's bedrooms
-              )->list: # of dicts: bits, removed, in_error, lsun, of_275000
+              )->list: # of dicts: bits, removed, in_error, at_3_million, of_275_000
     "Images removed in error at each radius, and as many as n images would lose"
     N = len(codes)
     alone = dict(kind=np.zeros(N, int), origin=np.arange(N), source=join(*real.T, N))
@@ -255,8 +255,8 @@ def scale_rows(codes:np.ndarray, # N×2, of `codes`, of a set without planted co
         most = s['n'] * wilson(s['wrong'] / s['n'], s['n'])[1]
         lost, at_most = (scaled(wrong, N, n) for wrong in (s['wrong'], most))
         return dict(bits=radius, removed=s['removed'], in_error=s['wrong'],
-                    lsun=f'{lost:,.0f} (at most {at_most:,.0f})',
-                    of_275000=f'{lost / 2750:.0f} %')
+                    at_3_million=f'{lost:,.0f} (at most {at_most:,.0f})',
+                    of_275_000=f'{lost / 2750:.0f} %')
     return [row(radius) for radius in radii]
 
 # %% ../../nbs/lib/measure/planted.ipynb #d2cb4ca1
