@@ -510,6 +510,15 @@ def test_findings_leave_out_what_is_stale_missing_or_undecided(module, tmp_path)
     assert told == [dict(notebook='05_svhn', number='1.50 ± 0.25 %', text=text)] * 3
 
 
+def test_stale_generators_are_named(module, tmp_path):
+    number, why = protocol('10a_explorer')
+    for name, off in dict(faces=0, rooms=1).items():
+        kept = dict(notebook='10a_explorer', protocol=number - off)
+        (tmp_path / f'{name}.json').write_text(json.dumps(kept))
+    told = module('generators').outdated(tmp_path)
+    assert f'Before a correction: rooms; {why}.' in told and 'faces' not in told
+
+
 def test_results_at_the_papers_scale_take_the_card(module, tmp_path, monkeypatch):
     build, kept = (
         module('build'),
