@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import yaml
 from findings import findings
-from generators import buttons, write_all
+from generators import buttons, outdated, write_all
 from house import house
 from library import Library, api
 from light import lighten
@@ -441,6 +441,11 @@ def result(name):
     return min(there, key=lambda p: bool(stale(json.loads(p.read_text()))), default=None)
 
 
+def marked(kept):
+    "HTML that says why a result is stale; '' where it is not"
+    return f'<b class="stale">Before a correction: {said(stale(kept))}.</b> ' if stale(kept) else ''
+
+
 def shown(path, link):
     "A kept table's measured numbers beside the paper's, or a kept picture, with its caption"
     kept = json.loads(path.read_text())
@@ -449,7 +454,6 @@ def shown(path, link):
         return '' if v is None else f'{v:.2f}' if isinstance(v, float) else f'{v}'
 
     text, _, made = kept['caption'].partition(' Scale: ')
-    old = f'<b class="stale">Before a correction: {said(stale(kept))}.</b> ' if stale(kept) else ''
     if (picture := path.with_suffix('.png')).exists():
         alt = html.escape(first_sentence(text))
         body = f'<a href="{link}"><img src="{thumbnail(picture)}" alt="{alt}"></a>'
@@ -468,7 +472,7 @@ def shown(path, link):
             + ''.join(f'<tr><td>{m}</td><td>{p}</td><td>{o}</td></tr>' for m, p, o in cells)
             + '</table>'
         )
-    made = f'{old}Scale: {said(made)}'
+    made = f'{marked(kept)}Scale: {said(made)}'
     return f'<figure>{body}<figcaption>{said(text)}<br>{made}</figcaption></figure>'
 
 
@@ -506,12 +510,13 @@ def first_screen():
     path = figures / f"generators/{plan['moving']}.onnx"
     picture = ''
     if path.exists():
-        made = json.loads(path.with_suffix('.json').read_text())['caption'].partition(' Scale: ')[2]
+        kept = json.loads(path.with_suffix('.json').read_text())
+        made = kept['caption'].partition(' Scale: ')[2]
         name = plan['moving'].capitalize()
         what = f'{name} that a generator draws while its random input changes.'
         if 'procedural world' in made:
             what += ' It learnt from drawn images, no photographs.'
-        text = said(f'{what} Scale: {made}')
+        text = f'{said(what)} {marked(kept)}Scale: {said(made)}'
         picture = moving(path, proc / '_static', text)
     found = ''.join(
         f'<li><a href="{f["notebook"]}.html"><b>{said(f["number"])}</b> {said(f["text"])}</a></li>'
@@ -657,7 +662,8 @@ def build():
 
     if list(models.glob('*.onnx')):
         text = library.linked((root / 'docs/explorer.md').read_text(), {})
-        write('explorer.md', text.replace('{generators}', buttons(models)))
+        text = text.replace('{generators}', buttons(models)).replace('{stale}', outdated(models))
+        write('explorer.md', text)
     for path in ('docs/failing', 'docs/asked', 'docs/cluster', 'bundle/README'):
         text = illustrated((root / f'{path}.md').read_text())
         write(f'{page_of(path)}.md', library.linked(text, {}))

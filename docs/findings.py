@@ -1,8 +1,10 @@
-"The findings of the front page: sentences of site.yml whose numbers come from figures/*.json"
+"The findings of the front page: sentences of site.yml on what the ledger decides, with numbers"
 
 import json
 import re
+from fnmatch import fnmatchcase
 
+from dcgan.tools.claims import decided
 from dcgan.tools.readings import stale
 
 
@@ -15,6 +17,14 @@ def row_of(where, result):
     wanted = where['row'].items()
     found = [r for r in kept['rows'] if all(r.get(k) == v for k, v in wanted)]
     return found[0] if len(found) == 1 else None
+
+
+def decided_row(claim, result):
+    "The ledger's row of a claim, `*` for any text; None where it is missing or not decided"
+    path = result('claims')
+    rows = json.loads(path.read_text())['rows'] if path else []
+    found = [r for r in rows if fnmatchcase(r['claim'], claim)]
+    return found[0] if len(found) == 1 and found[0]['verdict'] in decided else None
 
 
 def text_of(value):
@@ -34,11 +44,13 @@ def filled(template, rows):
 
 
 def findings(plan, result, most=3):
-    "The first findings that stand: dicts with link, number and text"
+    "The first findings that the ledger decides: dicts with link, number, and text with verdict"
     found = []
     for one in plan:
         rows = {name: row_of(where, result) for name, where in one['rows'].items()}
+        rows['ledger'] = decided_row(one['ledger'], result)
         if all(rows.values()):
             number, text = (filled(one[part], rows) for part in ('number', 'text'))
+            text += filled(' The ledger: {ledger.verdict}, on {ledger.data}.', rows)
             found.append(dict(notebook=one['notebook'], number=number, text=text))
     return found[:most]

@@ -1,5 +1,6 @@
 "The explorer's generators: those that 10a_explorer keeps, and those of figures/weights as files"
 
+import html
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from dcgan.gan.nets import families
 from dcgan.tools.explorer import export_onnx, page_of
 from dcgan.tools.pretrained import read_weights
+from dcgan.tools.readings import stale
 from dcgan.tools.use import draw_block, frozen_generator
 
 first = ('rooms', 'faces', 'digits')  # in the order of the page
@@ -31,6 +33,7 @@ def write(path, folder):
     export_onnx(G, folder / f'{name}.onnx', low)
     page = page_of(G, draw_block(recipe, 0)[:9], low, latent=recipe.latent)
     told = {k: kept[k] for k in ('notebook', 'datasets', 'scale', 'commit')}
+    told |= dict(protocol=kept.get('protocol', 1))
     what = f'The generator of a DCGAN ({recipe.family}, width {recipe.width:g}), kept as weights.'
     caption = f"{what} Scale: {kept['caption'].partition(' Scale: ')[2]}"
     text = json.dumps(dict(told, caption=caption, page=page))
@@ -44,6 +47,18 @@ def write_all(weights, folder):
         if not (folder / f'{path.stem}.onnx').exists():
             with torch.no_grad():
                 write(path, folder)
+
+
+def outdated(folder):
+    "HTML that names the stale generators of a folder, and why; '' where none is"
+    names = {}
+    for path in sorted(folder.glob('*.json')):
+        names.setdefault(stale(json.loads(path.read_text())), []).append(path.stem)
+    return ''.join(
+        f'<p class="hint"><b class="stale">Before a correction: {", ".join(found)}; '
+        f'{html.escape(why)}.</b></p>'
+        for why, found in names.items() if why
+    )
 
 
 def buttons(folder):

@@ -493,7 +493,7 @@ def test_code_that_follows_on_code_is_folded_with_the_result_below_it(module):
     assert build.looks(found[2], False) == dict(tags=[])
 
 
-def test_findings_leave_out_what_is_stale_or_missing(module, tmp_path):
+def test_findings_leave_out_what_is_stale_missing_or_undecided(module, tmp_path):
     found = module('findings')
 
     def keep(name, **more):
@@ -504,16 +504,31 @@ def test_findings_leave_out_what_is_stale_or_missing(module, tmp_path):
     def result(name):
         return path if (path := tmp_path / f'{name}.json').exists() else None
 
-    def finding(table, model='DCGAN'):
+    def finding(table, model='DCGAN', claim='A*'):
         rows = dict(a=dict(table=table, row=dict(model=model)))
-        return dict(notebook='05_svhn', rows=rows, number='{a} %', text=f'{table}: {{a.paper}}')
+        said = dict(number='{a} %', text=f'{table}: {{a.paper}}.')
+        return dict(notebook='05_svhn', ledger=claim, rows=rows, **said)
 
     number, _ = protocol('05_svhn')
     keep('now', protocol=number)
     keep('old', protocol=number - 1)
+    ledger = dict(A1='supported', B='undecided', C1='supported', C2='supported')
+    rows = [dict(claim=k, verdict=v, data='svhn') for k, v in ledger.items()]
+    keep('claims', rows=rows)
     plan = [finding('old'), finding('absent'), finding('now', 'GAN'), *[finding('now')] * 4]
+    plan[:0] = [finding('now', claim=claim) for claim in ('B', 'C*', 'none')]
     told = found.findings(plan, result)
-    assert told == [dict(notebook='05_svhn', number='1.50 ± 0.25 %', text='now: 2.00')] * 3
+    text = 'now: 2.00. The ledger: supported, on svhn.'
+    assert told == [dict(notebook='05_svhn', number='1.50 ± 0.25 %', text=text)] * 3
+
+
+def test_stale_generators_are_named(module, tmp_path):
+    number, why = protocol('10a_explorer')
+    for name, off in dict(faces=0, rooms=1).items():
+        kept = dict(notebook='10a_explorer', protocol=number - off)
+        (tmp_path / f'{name}.json').write_text(json.dumps(kept))
+    told = module('generators').outdated(tmp_path)
+    assert f'Before a correction: rooms; {why}.' in told and 'faces' not in told
 
 
 def test_results_at_the_papers_scale_take_the_card(module, tmp_path, monkeypatch):

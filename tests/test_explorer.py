@@ -24,7 +24,7 @@ pytestmark = pytest.mark.xdist_group('browser')  # tests that share a site run i
 root = Path(__file__).parents[1]
 docs = root / 'docs'
 sys.path.append(str(docs))
-from generators import buttons, write_all  # noqa: E402
+from generators import buttons, outdated, write_all  # noqa: E402
 from nearest import compared, small, thumbnails, worlds  # noqa: E402
 
 needed = [
@@ -106,6 +106,7 @@ def site(runtime, tmp_path_factory):
         untrained('mnist28', 0.0, models, 'digits', in_bytes=(1,))
     Image.new('RGB', (384, 128)).save(site / '_static/moving_still.webp')
     text = (docs / 'explorer.md').read_text().replace('{generators}', buttons(models))
+    text = text.replace('{stale}', outdated(models))
     body = '\n'.join(
         re.findall(r'(?ms)^```\{raw\} html\n(.*?)^```', text)
     )

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['window_layer', 'effect_titles', 'hook_layer', 'layer_maps', 'drop', 'find_boxes', 'inside', 'activations',
            'window_maps', 'control_maps', 'change_inside', 'replaced', 'compare_parts', 'kid_added', 'mean_spread',
-           'change_rows', 'kid_rows', 'try_maps', 'effect_rows', 'figure_curves', 'claim_rows']
+           'change_rows', 'kid_rows', 'try_maps', 'effect_rows', 'figure_curves', 'share_less', 'removed_less',
+           'claim_rows']
 
 # %% ../../nbs/lib/paper/forget.ipynb #295ebab4
 import matplotlib.pyplot as plt
@@ -280,17 +281,30 @@ def figure_curves(curves:dict, # title → {number of maps dropped: `compare_par
     return fig
 
 # %% ../../nbs/lib/paper/forget.ipynb #c31c56a6
-def claim_rows(removed:dict, # from `as_percent`: windows removed by the rule
-               controls:dict, # title → from `as_percent` or `mean_spread`: smaller shares
-              )->list: # of dicts: compared with, %, verdict
-    "Rows that say whether the rule removes a larger share than each control"
+def share_less(a:dict, b:dict, # from `as_percent` or `mean_spread`
+              )->dict: # ours and interval; ours is None where there is nothing to compare
+    "The difference of two shares, as if independent"
+    if None in (a['ours'], b['ours']):
+        return dict(ours=None, interval=None)
+    half = float(np.hypot(a['interval'], b['interval']))
+    return dict(ours=a['ours'] - b['ours'], interval=half)
+
+def removed_less(effects:list, # from `compare_parts`
+                 key:str, # lost or alike
+                )->list: # one number for each effect that has both
+    "The share of windows removed less that of other objects lost"
+    found = [share_less(e['removed'], e[key])['ours'] for e in effects]
+    return [x for x in found if x is not None]
+
+# %% ../../nbs/lib/paper/forget.ipynb #8e00e996
+def claim_rows(pairs:dict, # title → two shares, the larger one first by the claim
+              )->list: # of dicts: compared, the two shares in percent, verdict
+    "Rows that say whether the first share of each pair is larger"
     rows = []
-    for title, control in controls.items():
-        says = 'undecided' # if no window was found
-        if None not in (removed['ours'], control['ours']):
-            d = removed['ours'] - control['ours']
-            half = float(np.hypot(removed['interval'], control['interval']))
-            says = verdict(d - half, d + half)
-        rows.append({'compared with': title, '%': percent_text(control),
-                     'verdict': says})
+    for title, (a, b) in pairs.items():
+        d, says = share_less(a, b), 'undecided' # if no window was found
+        if d['ours'] is not None:
+            says = verdict(d['ours'] - d['interval'], d['ours'] + d['interval'])
+        rows.append({'compared': title, 'window maps': percent_text(a),
+                     'the others': percent_text(b), 'verdict': says})
     return rows

@@ -124,15 +124,15 @@ def ruled_out(entry:Entry, kept:dict, found:Found,
              )->tuple: # verdict and reason; ('', '') if it can be tested
     "The verdict on a number that cannot be tested"
     if kept['scale'] == 'smoke':
-        return here, ''
+        return here, 'a smoke run'
     if stale(kept):
         return 'stale', stale(kept)
     if kept.get('too_short'):
         return here, kept['too_short']
     if entry.needs and entry.full and kept['scale'] != 'paper':
-        return here, ''
+        return here, "not the paper's scale"
     if not all(as_published(kept['datasets'], s) for s in entry.needs):
-        return elsewhere, ''
+        return elsewhere, "not the paper's data"
     if entry.about == 'training' and found.trainings < 2:
         return single, 'one training'
     return '', ''
@@ -160,13 +160,19 @@ def _told(reading, kept, name): # by `blind` or `doubt`
         return 'numbers that would show its limits are missing'
 
 # %% ../../nbs/lib/tools/claims.ipynb #35530db0
+def _open_because(found, entry): # the reason why p decides nothing
+    if p_value(found, entry.mark) <= .05:
+        return 'not after the correction'
+    reached = found.low <= entry.mark <= found.high
+    return 'the interval includes the mark' if reached else 'too few numbers'
+
 def verdict_of(entry:Entry, kept:dict, name:str, # of the data set
                found:Found, p:float, # corrected
-              )->tuple: # verdict, and the reason if it differs from that by the numbers
+              )->tuple: # verdict, and the reason if it is not decided
     "The verdict of a tested number"
     said, small = says(found, entry, p), kept['scale'] != 'paper'
     if said == 'undecided':
-        return said, 'not after the correction' if p_value(found, entry.mark) <= .05 else ''
+        return said, _open_because(found, entry)
     if entry.control and _passes(entry, kept, name):
         return 'undecided', 'a control that should fail does not, or is missing'
     blind = _told(entry.blind, kept, name)

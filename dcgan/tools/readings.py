@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['parts', 'original', 'sizes', 'gathered', 'kept_at', 'stale', 'stale_results', 'cut_down', 'as_published',
-           'data_in_words', 'Found', 'student', 'row', 'spread', 'at', 'mean', 'percent', 'across', 'less', 'printed']
+           'data_in_words', 'Found', 'student', 'row', 'spread', 'at', 'mean', 'percent', 'share_row', 'across', 'less',
+           'printed']
 
 # %% ../../nbs/lib/tools/readings.ipynb #86f6750d
 import math
@@ -141,13 +142,16 @@ def student(x:list, # numbers
                  len(x) - 1, ratio)
 
 # %% ../../nbs/lib/tools/readings.ipynb #db1bc363
+def _fitting(kept, model, where): # the first row with such a title, and these values
+    def fits(r): return fnmatchcase(r['model'], model) and where.items() <= r.items()
+    return [r for r in kept['rows'] if fits(r)][0]
+
 def row(model:str, # title of the row; {data} is the data set's name
         of:str, # the units that n counts
         **where): # values of further columns
     "A reading of a row of a results table that has an interval"
-    def fits(r, title): return fnmatchcase(r['model'], title) and where.items() <= r.items()
     def find(kept, name=''):
-        r = [r for r in kept['rows'] if fits(r, model.format(data=name))][0]
+        r = _fitting(kept, model.format(data=name), where)
         ours, half = r['ours'], r['interval']
         if None in (ours, half):
             raise LookupError(r['model'])
@@ -194,6 +198,13 @@ def percent(part:Callable, whole:Callable, # readings of two counts
         low, high = wilson(k / n, n)
         return Found(100 * k / n, 100 * max(low, 0),
                      100 * min(high, 1), f'{n:,} {of}')
+    return find
+
+def share_row(model:str, of:str, **where): # as in `row`
+    "A reading of a row that is a share of n in percent, with Wilson's interval in place of ±"
+    def find(kept, name=''):
+        r = _fitting(kept, model.format(data=name), where)
+        return percent(lambda *_: r['ours'] * r['n'] / 100, lambda *_: r['n'], of)(kept)
     return find
 
 # %% ../../nbs/lib/tools/readings.ipynb #54e788ff
