@@ -326,7 +326,7 @@ def test_stale_results_decide_nothing_and_are_named():
     numbers = [r for r in ledger(claims) if r['ours']]
     assert {r['verdict'] for r in numbers if protocol(r['notebook'])[1]} == {'stale'}
     named = {r['notebook'] for r in stale_results()}
-    assert named >= {'03_lsun', '05_svhn', '12_turing'} and '01_guidelines' not in named
+    assert named >= {'03_lsun', '05_svhn', '12_turing'} and '15a_growth' not in named
 
 
 def test_claims_about_training_need_several_trainings():
@@ -357,7 +357,7 @@ def test_holm_leaves_a_marginal_row_undecided():
     entry = Entry('table1', lambda kept, name: found, about='data')
     certain = replace(entry, find=lambda kept, name: Found(1.0, 0.9, 1.1, '9 images'))
     kept = dict(
-        scale='laptop', notebook='01_guidelines', commit='0', seed=0, parameters={}, datasets=[]
+        scale='laptop', notebook='00_one_sitting', commit='0', seed=0, parameters={}, datasets=[]
     )
     figures_root().mkdir(parents=True)
     (figures_root() / 'table1.json').write_text(json.dumps(kept))

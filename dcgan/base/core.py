@@ -468,6 +468,7 @@ _state = 'its networks were chosen by a classifier of ours, which misses what pe
 # %% ../../nbs/lib/base/core.ipynb #baac4609
 protocols = { # notebook → number of its protocol, and why earlier results are stale
     'metrics': (2, _features),
+    '01_guidelines': (2, 'the largest rise of KID was that of the first looks'),
     '02b_dedup': (2, 'another network was reported than was chosen, and copies diluted errors'),
     '03_lsun': (3, f'{_features}; a checkerboard counted as two waves'),
     '04_cifar10': (2, 'one state of the training served for samples and for features'),

@@ -35,17 +35,10 @@ def t_interval(x, # numbers
 # %% ../../nbs/lib/measure/intervals.ipynb #c203efd2
 def random_effects(groups # G lists of n numbers each
                   )->tuple: # mean, low, high, degrees of freedom
-    "The mean of a mixed model with the group as random effect, and its 95 % interval (REML)"
+    "The mean of a mixed model with the group as random effect, and its 95 % interval"
     x = np.asarray(list(groups), float) # G×n; a `ValueError` for lists of different lengths
-    G, n = x.shape
-    between = n * x.mean(1).var(ddof=1) if G > 1 else 0.
-    within = x.var(1, ddof=1).mean() if n > 1 else 0.
-    if between > within:
-        df, variance = G - 1, between / x.size
-    else:
-        df, variance = x.size - 1, x.var(ddof=1) / x.size if x.size > 1 else math.nan
-    half = stats.t.ppf(.975, df) * math.sqrt(variance)
-    return float(x.mean()), float(x.mean() - half), float(x.mean() + half), df
+    mean, half, n = mean_interval(x.mean(1) if len(x) > 1 else x[0])
+    return mean, mean - half, mean + half, n - 1
 
 # %% ../../nbs/lib/measure/intervals.ipynb #4ddedcae
 def wilson(p:float, # share, 0 to 1

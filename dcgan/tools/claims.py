@@ -84,7 +84,9 @@ def measure(entry:Entry,
         return found
     values = [entry.find(r, name).value for r in runs]
     over_runs = student(values, 'trainings', found.ratio)
-    return over_runs._replace(said=found.said) if len(runs) == 1 else over_runs
+    if len(runs) > 1:
+        return over_runs
+    return over_runs._replace(said=found.said, sets=found.sets)
 
 # %% ../../nbs/lib/tools/claims.ipynb #ead4aa87
 def p_value(found:Found, mark:float, # the value of no effect
@@ -171,11 +173,11 @@ def verdict_of(entry:Entry, kept:dict, name:str, # of the data set
               )->tuple: # verdict, and the reason if it is not decided
     "The verdict of a tested number"
     said, small = says(found, entry, p), kept['scale'] != 'paper'
+    blind = _told(entry.blind, kept, name)
     if said == 'undecided':
-        return said, _open_because(found, entry)
+        return said, blind or _open_because(found, entry)
     if entry.control and _passes(entry, kept, name):
         return 'undecided', 'a control that should fail does not, or is missing'
-    blind = _told(entry.blind, kept, name)
     if blind:
         return 'undecided', blind
     if said == 'contradicted' and entry.fixed and small:
@@ -224,7 +226,7 @@ def _interval(found):
 def _open(claim, entry, runs, name, found): # a row with a number
     kept, number = runs[0], found.said or f'{found.value:.2f}'
     verdict, why = ruled_out(entry, kept, found)
-    data = data_in_words(kept['datasets'], [name] if name else None)
+    data = data_in_words(kept['datasets'], [name] if name else found.sets or None)
     line = _line(claim, claim=_worded(claim, entry), ours=number,
                  n=found.over, scale=kept['scale'],
                  data=data, verdict=verdict, why=why)

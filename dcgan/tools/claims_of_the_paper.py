@@ -8,12 +8,13 @@ __all__ = ['guidelines', 'settings', 'untried', 'claims', 'reasons', 'guideline_
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #33be8822
 import math
 import re
+from collections import Counter
 
 from ..beyond.image_contest import doubt_of
 from ..beyond.plane import lost_mode, one_recipe
 from ..measure.accuracy import at_an_end
 from ..measure.intervals import log_ratio, wilson
-from ..paper.guidelines import questions
+from ..paper.guidelines import enough_seeds, questions
 from ..paper.labels import of_table2
 from .claims import Claim, Entry, given, p_value, reaches
 from dcgan.tools.readings import (
@@ -40,29 +41,50 @@ guidelines = { # the claim: the paper's words
     'Dense hidden layers are better left out': 'eliminating fully connected layers',
     'Global average pooling is more stable, but slower': 'stability up, speed down',
     'Without batch norm a deep generator puts all samples into one point': 'critical',
-    "Batch norm at G's output and D's input makes samples oscillate": 'oscillation, instability',
+    "With batch norm at G's output and D's input samples at fixed z move more between looks":
+        'oscillation, instability',
     'ReLU serves well in G': 'in all layers but the output',
     'A bounded output makes G learn the range of colours sooner': 'more quickly',
     'A leaky rectifier in D works well, above all at higher resolution': 'works well',
-    'Leaky ReLU in D works better than maxout': 'in contrast to maxout'}
+    'D has leaky ReLU where the original GAN had maxout: KID is higher with maxout':
+        'in contrast to maxout; no gain claimed'}
 settings = { # the same for §4
     "Adam's usual rate of 0.001 is too high": '0.0002 instead',
-    'With β1 at 0.9 training oscillates, with 0.5 it is steadier': 'helped stabilize'}
+    'With β1 at 0.9 samples at fixed z move more between looks than with 0.5':
+        'oscillation; 0.5 helped stabilize'}
 untried = 'nothing was trained with and without it'
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #e796117a
+def _seeds(kept, variant): # data set → number of the variant's trainings
+    cells = (key.split(' / ') for key in kept['outcomes'])
+    return Counter(of for v, of, _ in cells if v == variant)
+
 def _failed(variant): # share of its trainings that failed
     k, n = (at('failed', variant, i) for i in (0, 1))
     def find(kept, name=''):
-        return percent(k, n, 'trainings')(kept)._replace(trainings=n(kept))
+        found = percent(k, n, 'trainings')(kept)
+        return found._replace(trainings=n(kept), sets=tuple(_seeds(kept, variant)))
     return find
+
+def _too_few(variant): # can a network with all guidelines fail by its own median?
+    def blind(kept, name=''):
+        fewest = min(_seeds(kept, variant).values())
+        few = f'only {fewest} seed{"s" * (fewest > 1)} on each set, judged by their own median'
+        return few if fewest < enough_seeds else ''
+    return blind
+
+def _no_oscillation(kept, name=''):
+    return 'movement alone shows no oscillation: drift and contrast count too'
 
 def guideline_entry(key:str # of `questions`
                    )->Entry:
     "The entry that the ledger and `01_guidelines` use for a question about a guideline"
     q = questions[key]
-    find = _failed(q.variant) if q.number == 'failed' else across(at('effects', key))
-    return Entry('guidelines', find, q.mark, q.more, q.what)
+    if q.number == 'failed':
+        return Entry('guidelines', _failed(q.variant), q.mark, q.more, q.what,
+                     blind=_too_few(q.variant))
+    doubt = _no_oscillation if q.number == 'moved' else None
+    return Entry('guidelines', across(at('effects', key)), q.mark, q.more, q.what, doubt=doubt)
 
 def _asked(text): # the entries of the claim with this text
     return [guideline_entry(key) for key, q in questions.items() if q.claim == text]

@@ -127,6 +127,7 @@ class Found(NamedTuple):
     df:float = math.inf # degrees of freedom of Student's t; infinite for other intervals
     ratio:bool = False # is it symmetric on a logarithmic scale?
     said:str = '' # the value in words, if the number alone is not enough
+    sets:tuple = () # names of the data sets that it covers; empty: all of the file
 
 # %% ../../nbs/lib/tools/readings.ipynb #3dce6f60
 def student(x:list, # numbers
@@ -218,7 +219,7 @@ def across(a:Callable, # reading of a dict: data set → log ratios, one for eac
         *ends, df = random_effects(by_set.values())
         n = sum(map(len, by_set.values()))
         return Found(*map(math.exp, ends), f'{n} pairs of trainings',
-                     n, df, ratio=True)
+                     n, df, ratio=True, sets=tuple(by_set))
     return find
 
 # %% ../../nbs/lib/tools/readings.ipynb #9a213cb8
