@@ -21,7 +21,7 @@ from PIL import Image
 from scipy import stats
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #501231bc
-from ..base.core import pick_device, read_provenance
+from ..base.core import count_training, pick_device, read_provenance
 from ..data.prepare import choose
 from ..data.store import ImageSet, known, load
 from ..gan.checkpoints import kept, key_of, read_checkpoint
@@ -355,6 +355,11 @@ def as_kept(outcomes:dict # (variant, set, seed) → from `outcome_of`
     return {' / '.join(map(str, cell)): {k: v for k, v in o.items() if k != 'folder'}
             for cell, o in outcomes.items()}
 
+def _count_again(record, cells): # what they cost, as if they had been made here
+    cost = record.get('trainings', dict(images=0, seconds=0))
+    for cell in cells:
+        count_training(cell, cost['images'] / len(cells), cost['seconds'] / len(cells))
+
 def kept_outcomes(path, # the JSON file of an earlier run's table
                   design:Design)->dict: # (variant, set, seed) → outcome, as given to `as_kept`
     "The outcomes kept by an earlier run; raises `ValueError` if its design differs"
@@ -362,6 +367,7 @@ def kept_outcomes(path, # the JSON file of an earlier run's table
     if record['design'] | dict(seeds=design.seeds) != asdict(design):
         raise ValueError(f'{path} keeps trainings of another design: run without `add`')
     cells = {tuple(key.split(' / ')): o for key, o in record['outcomes'].items()}
+    _count_again(record, cells)
     return {(v, name, int(seed)): o for (v, name, seed), o in cells.items()}
 
 # %% ../../nbs/lib/paper/guidelines.ipynb #5cae79f8
