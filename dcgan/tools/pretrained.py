@@ -47,6 +47,7 @@ def card_of(name:str, # of the networks, such as 'lfw'
             recipe:Recipe, # of their training
             run:Run, # that trained them
             said:dict, # data, measures and limits, each a sentence or two
+            draws:bool=True, # is G among the networks?
            )->str: # markdown
     "A model card"
     said = said | dict(measures=_measures(said['measures']))
@@ -54,9 +55,10 @@ def card_of(name:str, # of the networks, such as 'lfw'
     for part in card_parts:
         lines += [f'## {part.capitalize()}', '', said[part], '']
     steps = '\n'.join(f'| {k} | {v} |' for k, v in asdict(recipe).items() if v is not None)
+    use = (f"images = dcgan.generate('{name}', n=64) # 64×C×H×W, uint8" if draws else
+           f"D = dcgan.load_pretrained('{name}').D")
     lines += ['## Recipe', '', '| | |', '|---|---|', steps, '', '## Use', '', '```python',
-              'import dcgan', '', f"images = dcgan.generate('{name}', n=64) # 64×C×H×W, uint8",
-              '```', '']
+              'import dcgan', '', use, '```', '']
     return '\n'.join(lines)
 
 # %% ../../nbs/lib/tools/pretrained.ipynb #06a53790
@@ -71,7 +73,7 @@ def keep_weights(run:Run, # of the notebook
     if size > most_bytes:
         raise ValueError(f'{name} has {size / 1e6:.1f} MB of weights, more than 5 MB: keep G or D '
                          'alone, or leave it to the command that trains it')
-    card = card_of(name, recipe, run, said)
+    card = card_of(name, recipe, run, said, 'G' in networks)
     writers = {'.safetensors': lambda p: save_file(halves, p),
                '.md': lambda p: p.write_text(card)}
     run.keep_files(f'weights/{name}', writers,
