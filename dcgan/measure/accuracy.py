@@ -235,11 +235,11 @@ def plot_layers(layers:dict # network → `accuracy_by_layer`
     import matplotlib.pyplot as plt
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.5), sharey=True)
     labels = dict(alone='convolution', together='all up to convolution')
+    most = max(len(found['alone']) for found in layers.values())
     for ax, (which, label) in zip(axes, labels.items()):
         for (k, found), marker in zip(layers.items(), 'os^'):
-            number = range(1, len(found[which]) + 1)
-            ax.plot(number, found[which], marker=marker, ms=5, label=k)
-        ax.set(xlabel=label, xticks=number)
+            ax.plot(range(1, len(found[which]) + 1), found[which], marker=marker, ms=5, label=k)
+        ax.set(xlabel=label, xticks=range(1, most + 1))
     axes[0].set_ylabel('validation accuracy %')
     axes[1].legend()
     return fig
