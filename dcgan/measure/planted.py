@@ -160,7 +160,7 @@ def scaled(wrong:float, # images removed in error
            n:float=3e6, # images of LSUN's bedrooms
           )->float:
     "The number of images removed in error among n images"
-    return wrong * (n / N)**2
+    return n * (1 - (1 - wrong / N)**(n / N))
 
 def total(scores:dict, # of `count_found`
          )->tuple: # from 0 to 1; from 0
