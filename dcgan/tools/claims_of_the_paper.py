@@ -76,6 +76,7 @@ def _too_few(variant): # can a network with all guidelines fail by its own media
 def _no_oscillation(kept, name=''):
     return 'movement alone shows no oscillation: drift and contrast count too'
 
+# %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #8472342c
 def guideline_entry(key:str # of `questions`
                    )->Entry:
     "The entry that the ledger and `01_guidelines` use for a question about a guideline"
