@@ -470,7 +470,7 @@ protocols = { # notebook → number of its protocol, and why earlier results are
     'metrics': (2, _features),
     '01_guidelines': (2, 'the largest rise of KID was that of the first looks'),
     '02b_dedup': (2, 'another network was reported than was chosen, and copies diluted errors'),
-    '03_lsun': (3, f'{_features}; a checkerboard counted as two waves'),
+    '03_lsun': (4, f'{_features}; a lattice of dots did not count as a fixed wave'),
     '04_cifar10': (2, 'one state of the training served for samples and for features'),
     '05_svhn': (2, 'the supervised control had another budget'),
     '06_walks': (2, _state),
