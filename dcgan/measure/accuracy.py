@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['right_answers', 'rescaled', 'choose_C', 'accuracies', 'without_answers', 'at_an_end', 'ends_in_words', 'other_images',
            'share_interval', 'accuracy_rows', 'stacked', 'against', 'difference_rows', 'fall_at_end', 'still_falls',
-           'layer_ends', 'layer_accuracies', 'accuracy_by_layer', 'plot_layers', 'copies', 'coding_cost', 'coding_rows']
+           'fall_in_words', 'layer_ends', 'layer_accuracies', 'accuracy_by_layer', 'plot_layers', 'copies',
+           'coding_cost', 'coding_rows']
 
 # %% ../../nbs/lib/measure/accuracy.ipynb #5c45badc
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import stats
 
 from ..base.tables import table_row
 from ..data.store import ImageSet
@@ -170,27 +172,34 @@ def difference_rows(title:str, # such as 'A less B'
             table_row(title, paper[1], *draws, notes[1] + note)]
 
 # %% ../../nbs/lib/measure/accuracy.ipynb #5146fa6b
-def fall_at_end(errors:list, # validation errors along training, %
-                n:int, # images of a look
-               ): # points by which the error fell, and the noise of that number; NaN for few looks
-    "How much the error still falls: the last third of the looks against the third before it"
+def fall_at_end(errors:list # validation errors along training, %
+               ): # points by which the error falls, and their noise; NaN for fewer than six looks
+    "How much the error still falls: a line through the last two thirds of the looks"
     k = len(errors) // 3
-    if not k:
+    if k < 2:
         return float('nan'), float('nan')
-    before, last = np.mean(errors[-2 * k:-k]), np.mean(errors[-k:])
-    return before - last, share_interval((before + last) / 2, n) * (2 / k)**.5
+    x, y = np.arange(2 * k) - k + .5, np.array(errors[-2 * k:])
+    slope = x @ y / (x @ x)
+    rest = y - y.mean() - slope * x
+    deviation = np.sqrt(rest @ rest / (2 * k - 2) / (x @ x)) # standard error of the slope
+    return -k * slope, k * deviation * stats.t.ppf(.975, 2 * k - 2)
 
 # %% ../../nbs/lib/measure/accuracy.ipynb #0bf75b7b
 def still_falls(errors:list, # validation errors along training, %
-                n:int, # images of a look
-                by:float, # points, such as the difference of two accuracies
-               )->tuple: # bool, True for too few looks; the reason in words
-    "Could the error still fall by so much?"
-    fall, noise = fall_at_end(errors, n)
+                lead:float, # accuracy less that of a rival, points
+                interval:float, # of the lead, points
+               )->bool: # for too few looks, True if the network is not ahead
+    "Could a longer training change which of two networks is ahead?"
+    fall, noise = fall_at_end(errors)
+    return not (lead > interval or max(fall, 0) + noise < -lead)
+
+def fall_in_words(errors:list # validation errors along training, %
+                 )->str: # such as 'the validation error fell by 1.1 ± 0.8 points at the end'
+    "How much the error still falls"
+    fall, noise = (round(x, 1) or 0. for x in fall_at_end(errors)) # no -0.0
     if np.isnan(fall):
-        return True, 'too few looks to say whether the error still falls'
-    words = f'the validation error fell by {fall:.1f} points at the end (noise {noise:.1f})'
-    return bool(max(fall, 0) + noise >= abs(by)), words
+        return 'too few looks to say whether the error still falls'
+    return f'the validation error fell by {fall:.1f} ± {noise:.1f} points at the end'
 
 # %% ../../nbs/lib/measure/accuracy.ipynb #2cc8afb2
 def layer_ends(D:Net, # a discriminator

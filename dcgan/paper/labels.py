@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..base.core import by_scale, within
 from ..base.tables import table_row
 from ..gan.trainer import Recipe, Trainer
-from ..measure.accuracy import accuracy_rows, difference_rows, still_falls
+from ..measure.accuracy import accuracy_rows, difference_rows, fall_in_words, still_falls
 from ..measure.supervised import trainings_row
 
 # %% ../../nbs/lib/paper/labels.ipynb #787b1de0
@@ -71,12 +71,12 @@ def long_enough(recipe:Recipe # from `natural_recipe`
     return recipe.width >= enough['width'] and recipe.epochs >= enough['epochs']
 
 def length_in_words(t:Trainer, # from `natural_recipe`, watched by its validation error
-                    n:int, # validation images per look
-                    difference:float, # of two accuracies, points: to be decided
-                   )->tuple: # bool: too short to decide it?; the training's length in words
+                    leads:list, # rows to decide, as from `lead_rows`
+                   )->tuple: # bool: too short to decide one?; the training's length in words
     "The length of a training, and how much its error still falls"
-    falls, trend = still_falls([*t.watched.values()], n, difference)
-    words = f'width {t.recipe.width:g}, {t.recipe.epochs} epochs, {trend}'
+    errors = [*t.watched.values()]
+    falls = any(still_falls(errors, row['ours'], row['interval']) for row in leads)
+    words = f'width {t.recipe.width:g}, {t.recipe.epochs} epochs, {fall_in_words(errors)}'
     return falls or not long_enough(t.recipe), words
 
 # %% ../../nbs/lib/paper/labels.ipynb #afa4c156
@@ -104,13 +104,13 @@ def table1_pairs(scored:dict, # our name → `accuracies`; missing models have n
 
 # %% ../../nbs/lib/paper/labels.ipynb #4c929600
 def lead_rows(scored:dict, # our name → `accuracies`
-              note:str='', # what a reader must know
+              undecided:str='', # why it is not decided, such as 'not decided at this length'
              )->list: # of two rows, as in `difference_rows`
     "The accuracy of the DCGAN less that of K-means, with all labels and with few"
+    title = 'DCGAN less 1-layer K-means' + (f' ({undecided})' if undecided else '')
     paper = {ours: (whole, few) for whole, few, ours in of_table1.values()}
     differences = [round(a - b, 1) for a, b in zip(paper['DCGAN'], paper['kmeans'])]
-    return difference_rows('DCGAN less 1-layer K-means', differences,
-                           scored['DCGAN'], scored['kmeans'], note)
+    return difference_rows(title, differences, scored['DCGAN'], scored['kmeans'])
 
 # %% ../../nbs/lib/paper/labels.ipynb #219f4e52
 of_table2 = { # model → the paper's test error, %; our name
@@ -184,8 +184,8 @@ class Choice(NamedTuple):
 def choice_of_C(scale:str='laptop' # a resolved scale
                )->Choice:
     "The settings for the choice of C in Table 1 (§5.1)"
-    Cs = [3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3]
+    Cs = [3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3]
     return by_scale(None, scale, smoke=Choice(10, Cs[:2], 600, 1),
-                    laptop=Choice(400, Cs[2:], 10_000, 1),
-                    overnight=Choice(400, Cs[1:], 10_000, 5),
+                    laptop=Choice(400, Cs[2:6], 10_000, 1),
+                    overnight=Choice(400, Cs[1:], 50_000, 5),
                     paper=Choice(400, Cs, 50_000, 5))
