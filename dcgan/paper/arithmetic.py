@@ -28,6 +28,7 @@ from ..data.feed import to_float, to_uint8
 from ..gan.nets import Net, latents, sample, tiles
 from ..measure.faces import attributes, carries, certainty, draw_matching
 from ..measure.intervals import wilson
+from .walks import overlay
 
 # %% ../../nbs/lib/paper/arithmetic.ipynb #64aeb1e2
 concepts = {
@@ -355,8 +356,10 @@ def realism_sets(samples:Samples, # samples of one generator
     def world(key):
         return torch.cat([draw_matching(concepts[what], n, seed_of(key, seed) % 2**31)
                           for what in sums])
+    others = world('others')
     surest = [find_exemplars(seen, concepts[what], least=n)[:n] for what in sums]
-    sets = {'other held-out faces': world('others'),
+    sets = {'other held-out faces': others,
+            'overlaid held-out faces': overlay(others, world('overlaid')),
             'samples with the wanted attributes': samples.X[torch.cat(surest)]}
     return world('reference'), sets | {
         title: torch.cat([images[what][title] for what in sums]) for title in titles}
