@@ -8,7 +8,8 @@ __all__ = ['concepts', 'equations', 'sums', 'turns', 'middle', 'others', 'read_e
            'find_concepts', 'draw_exemplars', 'draw_trials', 'success', 'share_text', 'standing', 'success_rows',
            'trial_images', 'nine_readings', 'outcomes', 'count_successes', 'success_curve', 'sum_in_words',
            'realism_sets', 'figure_sets', 'realism_rows', 'kid_text', 'turn_trials', 'turn_readings', 'turn_text',
-           'turn_row', 'figure_successes', 'figure_turns', 'sum_panels', 'show_sum', 'figure_sums', 'contact_sheet']
+           'turn_row', 'figure_successes', 'figure_turns', 'sum_panels', 'verdict_text', 'show_sum', 'figure_sums',
+           'contact_sheet']
 
 # %% ../../nbs/lib/paper/arithmetic.ipynb #2390b1ba
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from ..data.feed import to_float, to_uint8
 from ..gan.nets import Net, latents, sample, tiles
 from ..measure.faces import attributes, carries, certainty, draw_matching
 from ..measure.intervals import wilson
+from .walks import overlay
 
 # %% ../../nbs/lib/paper/arithmetic.ipynb #64aeb1e2
 concepts = {
@@ -355,8 +357,10 @@ def realism_sets(samples:Samples, # samples of one generator
     def world(key):
         return torch.cat([draw_matching(concepts[what], n, seed_of(key, seed) % 2**31)
                           for what in sums])
+    others = world('others')
     surest = [find_exemplars(seen, concepts[what], least=n)[:n] for what in sums]
-    sets = {'other held-out faces': world('others'),
+    sets = {'other held-out faces': others,
+            'overlaid held-out faces': overlay(others, world('overlaid')),
             'samples with the wanted attributes': samples.X[torch.cat(surest)]}
     return world('reference'), sets | {
         title: torch.cat([images[what][title] for what in sums]) for title in titles}
@@ -485,14 +489,25 @@ def sum_panels(samples:Samples, # samples of one generator
     nine = to_float(render(samples.G, around(arithmetic(*Z), seed=seed)))
     return torch.cat([exemplars, means, pixels]), nine, to_float(pixel_arithmetic(*X))[None]
 
+# %% ../../nbs/lib/paper/arithmetic.ipynb #56f59e66
+def verdict_text(seen:torch.Tensor, # 9×5: readings of a sum and its neighbours
+                 what:str, # the concept that the sum should give
+                )->str: # such as 'reader: 7 of 9 succeed; the middle: yes'
+    "The reader's verdict on the nine images of a sum"
+    has = carries(seen, concepts[what])
+    said = 'yes' if has[middle] else 'no'
+    return f'reader: {int(has.sum())} of 9 succeed; the middle: {said}'
+
 # %% ../../nbs/lib/paper/arithmetic.ipynb #df98d901
 def show_sum(axes, # three matplotlib axes
              samples:Samples, # samples of one generator
              given:list, # index lists of three concepts
              names:tuple, # names of the three concepts and the result
-             seed:int=0): # random seed of the noise
+             seed:int=0, # random seed of the noise
+             read:Callable=None): # N×C×H×W → N×5; None: no verdict
     "Draw one sum of Fig. 7"
-    for ax, panel, nrow in zip(axes, sum_panels(samples, given, seed), (3, 3, 1)):
+    panels = sum_panels(samples, given, seed)
+    for ax, panel, nrow in zip(axes, panels, (3, 3, 1)):
         ax.imshow(tiles(panel, nrow=nrow), interpolation='nearest')
         ax.set_anchor('S' if nrow == 1 else 'N')
         ax.set(xticks=[], yticks=[])
@@ -504,11 +519,15 @@ def show_sum(axes, # three matplotlib axes
     axes[0].set_yticks([33 + 65 * i for i in range(5)], rows, fontsize=8)
     axes[1].set_xticks([98], [f'= {result}'], fontsize=8)
     axes[2].set_title('in pixel space', fontsize=8)
+    if read:
+        seen = read(to_uint8(panels[1])) # 9×5
+        axes[1].set_xlabel(verdict_text(seen, names[3]), fontsize=8)
 
 # %% ../../nbs/lib/paper/arithmetic.ipynb #30d4ef19
 def figure_sums(samples:Samples, # samples of one generator
                 given:dict, # concept → indices of its exemplars; of one sum or both
                 seed:int=0, # random seed of the noise
+                read:Callable=None, # N×C×H×W → N×5; None: no verdict
                ): # a figure, and the exemplars shown: concept → list of int
     "Fig. 7 for the sums whose exemplars are given"
     shown = [e for e in equations if e[0] in given]
@@ -517,7 +536,7 @@ def figure_sums(samples:Samples, # samples of one generator
     fig, axes = plt.subplot_mosaic(layout, figsize=size, layout='constrained')
     for names, keys in zip(shown, ('ABC', 'DEF')):
         chosen = [given[concept] for concept in names[:3]]
-        show_sum([axes[k] for k in keys], samples, chosen, names, seed)
+        show_sum([axes[k] for k in keys], samples, chosen, names, seed, read)
     return fig, {c: [int(i) for i in given[c]] for e in shown for c in e[:3]}
 
 # %% ../../nbs/lib/paper/arithmetic.ipynb #e0b9dfc0
