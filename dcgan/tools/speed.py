@@ -326,6 +326,9 @@ def contestants(family:str, # a key of `families`
                       'Trainer, shared': partial(trainer_turn, shared)}
 
 # %% ../../nbs/lib/tools/speed.ipynb #cb91c0e2
+def _gain(name, slow, fast): # columns: median, smallest and largest
+    return dict(zip((f'× {name}', f'{name} from', f'{name} to'), ratio(slow, fast)))
+
 def training_row(key:tuple, # family and width
                  times:dict, # name → seconds: of `contestants`, and of the product as `limit`
                  batch:int, # images of a minibatch
@@ -333,15 +336,14 @@ def training_row(key:tuple, # family and width
                 )->dict: # family, width, images/s, gains, and % of the matrix rate
     "The training speed of a network, as a row of a table"
     t, (family, width) = times, key
-    gain, low, high = ratio(t['plain'], t['Trainer'])
-    amp = ratio(t['plain, AMP'], t['Trainer'])[0] if 'plain, AMP' in t else None
-    of_limit = 100 * share * ratio(t['limit'], t['Trainer'])[0]
+    gains = _gain('plain', t['plain'], t['Trainer'])
+    if 'plain, AMP' in t:
+        gains |= _gain('AMP', t['plain, AMP'], t['Trainer'])
     rate = {name: round(batch / float(np.median(t[name]))) for name in ('plain', 'Trainer')}
     return {'family': family, 'width': width, 'plain, images/s': rate['plain'],
-            'Trainer, images/s': rate['Trainer'], '× plain': gain,
-            'from': low, 'to': high,
-            '× plain with AMP': amp, 'shared, × both': ratio(t['Trainer'], t['Trainer, shared'])[0],
-            '% of matrix rate': of_limit}
+            'Trainer, images/s': rate['Trainer'], **gains,
+            'shared, × both': ratio(t['Trainer'], t['Trainer, shared'])[0],
+            '% of matrix rate': 100 * share * ratio(t['limit'], t['Trainer'])[0]}
 
 # %% ../../nbs/lib/tools/speed.ipynb #386550a0
 _colours = {'plain': '0.75', 'plain, AMP': '0.5', 'Trainer': 'C0', 'Trainer, shared': 'C1'}
