@@ -72,6 +72,20 @@ def test_first_screens_show_the_kept_results(repository, monkeypatch):
     assert [p.name for p in paths if fill_first_screen(p)] == []
 
 
+def test_one_sitting_counts_its_lines():
+    "Code from the networks to the end of the loop; a comment alone on a line is none"
+    cells = json.loads((root / 'nbs/00_one_sitting.ipynb').read_text())['cells']
+    texts = [''.join(c['source']) for c in cells]
+    start, end = (
+        next(i for i, text in enumerate(texts) if text.startswith(title))
+        for title in ('## The networks', '## Samples')
+    )
+    code = [texts[i] for i in range(start, end) if cells[i]['cell_type'] == 'code']
+    lines = [line.strip() for text in code for line in text.splitlines()]
+    said = re.search(r'and the loop take (\d+) lines', '\n'.join(texts))[1]
+    assert sum(bool(line) and not line.startswith('#') for line in lines) == int(said)
+
+
 # Table 2
 
 

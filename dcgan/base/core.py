@@ -508,8 +508,9 @@ def _data_in_words(datasets): # the splits of a set are grouped
 @patch
 def caption(self:Run, text:str # what the picture or table shows
            )->str: # `text` with scale and data
-    "A caption with the scale and the data sets"
-    return f"{text} Scale: {self.scale}. Data: {_data_in_words(self.datasets) or 'none'}."
+    "A caption with the scale and the data sets, if there are any"
+    data = f' Data: {_data_in_words(self.datasets)}.' if self.datasets else ''
+    return f'{text} Scale: {self.scale}.{data}'
 
 # %% ../../nbs/lib/base/core.ipynb #d93c7604
 _trainings = {} # folder → images shown, seconds
