@@ -7,8 +7,8 @@ __all__ = ['rules', 'backward_rule', 'convolutions', 'responses', 'guided_gradie
            'guided_panels', 'frozen', 'random_discriminator', 'part_masks', 'enrichment', 'map_energy', 'edge_energy',
            'n_paths', 'edges_in_view', 'map_enrichments', 'Rooms', 'in_halves', 'strongest_in_halves', 'measure_rooms',
            'room_numbers', 'bootstrap_means', 'half_interval', 'half_prediction', 'Means', 'over_rooms',
-           'over_networks', 'less', 'part_row', 'comparison', 'most_selective', 'Specialist', 'specialists',
-           'specialist_row']
+           'over_networks', 'less', 'part_row', 'all_ahead', 'most_selective', 'Specialist', 'specialists',
+           'selected_means', 'specialist_row']
 
 # %% ../../nbs/lib/paper/guided.ipynb #a9b7c0c2
 import copy
@@ -377,13 +377,11 @@ def part_row(title:str, # name of the maps
                      n=int(m.n[p]), note=note)
 
 # %% ../../nbs/lib/paper/guided.ipynb #092a0f72
-def comparison(difference:tuple, # from `less`
-               p:int, # index of the part's kind
-               name:str, # name of the other means
-              )->str: # such as 'ahead of edges'
-    "Whether the mean of a part is ahead of or behind another"
-    d, half = (float(values[p]) for values in difference)
-    return f"{'ahead of' if d > half else 'behind' if d < -half else 'not decided against'} {name}"
+def all_ahead(differences:list # of pairs from `less`
+             )->torch.Tensor: # kinds, bool
+    "Whether the mean of a part is ahead of every other one, by more than the interval"
+    return torch.stack([d > half for d, half in differences]).all(0)
+
 
 # %% ../../nbs/lib/paper/guided.ipynb #362ee704
 def most_selective(measured:torch.Tensor # F×k×kinds, one layout from `map_enrichments`
@@ -407,6 +405,12 @@ def specialists(measured:torch.Tensor, # 2×F×k×kinds, one layout from `measur
         chosen = float(measured[0, f, :, p].nanmean())
         return Specialist(f, chosen, measured[1, f, :, p], number[1, f])
     return [specialist(p, int(f)) for p, f in enumerate(most_selective(measured[0]))]
+
+def selected_means(measured:torch.Tensor # 2×F×k×kinds, as in `specialists`
+                  )->torch.Tensor: # kinds; NaN where the chosen feature's rooms lack the part
+    "The mean enrichment of each specialist on the other half of the rooms"
+    chosen = most_selective(measured[0])
+    return torch.stack([measured[1, f, :, p].nanmean() for p, f in enumerate(chosen)])
 
 # %% ../../nbs/lib/paper/guided.ipynb #ad815b03
 def specialist_row(title:str, # title of the row

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['paths', 'compared_with', 'kinds_of_walks', 'linear', 'spherical', 'walk', 'freeze', 'draw_walks', 'largest_step',
-           'cross_fade', 'recall', 'walk_features', 'walk_and_controls', 'step_curve', 'plot_steps', 'halfway',
-           'overlay', 'realism', 'midpoint_sets', 'realism_difference', 'realism_verdict', 'step_rows', 'realism_rows',
-           'mix', 'plane', 'explore']
+           'cross_fade', 'recall', 'walk_features', 'walk_and_controls', 'step_curve', 'growth', 'plot_steps',
+           'halfway', 'overlay', 'realism', 'midpoint_sets', 'realism_difference', 'why_undecided', 'realism_verdict',
+           'step_rows', 'realism_rows', 'mix', 'plane', 'explore']
 
 # %% ../../nbs/lib/paper/walks.ipynb #455ad29d
 import copy
@@ -154,6 +154,15 @@ def step_curve(X:torch.Tensor, # N×(T+1)×F features along walks
     "The largest step divided by the mean step, in coarser and finer steps"
     return [mean_interval(largest_step(X[:, ::s])) for s in strides]
 
+def growth(curve:list, # from `step_curve`
+           steps:list, # steps per walk of each of its points, at least 2
+          )->float: # a
+    "The exponent a of r ∝ T^a, where r is the largest step divided by the mean step"
+    r = torch.tensor([mean for mean, *_ in curve]).log()
+    t = torch.tensor(steps).log()
+    t -= t.mean()
+    return float((t * r).sum() / t.square().sum())
+
 def plot_steps(ax, # matplotlib axes; changed
                curves:dict, # kind of walk → `step_curve`
                n:list, # steps of a walk at each stride
@@ -210,19 +219,37 @@ def midpoint_sets(G:Net, # with frozen statistics
 
 # %% ../../nbs/lib/paper/walks.ipynb #989099da
 def realism_difference(measured:list, # from `realism`, one per repetition
-                       kind:str, # a key of `compared_with`
+                       kind:str, # name of a set
+                       of:str=None, # name of its reference set; None: as in `compared_with`
                       )->tuple: # mean, half of its 95 % interval, repetitions
     "KID × 1000 of a set minus that of its reference set"
-    return mean_interval([r[kind]['kid'] - r[compared_with[kind]]['kid'] for r in measured])
+    of = of or compared_with[kind]
+    return mean_interval([r[kind]['kid'] - r[of]['kid'] for r in measured])
+
+def why_undecided(measured:list # as in `realism_difference`
+                 )->str: # '' if KID can decide
+    "The reason for which KID decides nothing about midpoints"
+    if realism_difference(measured, 'ends', 'overlaid training images')[0] > 0:
+        return 'the ends are less real than overlaid training images'
+    for kind in ('overlaid ends', 'overlaid training images'):
+        mean, half, _ = realism_difference(measured, kind)
+        if mean <= half:
+            return f'{kind} are not rated worse'
+    return ''
 
 def realism_verdict(measured:list, kind:str # as in `realism_difference`
                    )->str: # such as '+1.2 ± 0.3, worse'
     "The difference and its meaning: a larger KID is worse"
     mean, half, _ = realism_difference(measured, kind)
-    word = 'undecided'
-    if abs(mean) > half:
+    why = why_undecided(measured) if kind in paths else '' # overlays are the controls
+    if why:
+        word = f'not decided: {why}'
+    elif abs(mean) <= half:
+        word = 'undecided'
+    else:
         word = 'worse' if mean > 0 else 'better'
     return f'{mean:+.1f} ± {half:.1f}, {word}'
+
 
 # %% ../../nbs/lib/paper/walks.ipynb #a2df9e12
 kinds_of_walks = {'linear': 'linear walks', 'spherical': 'spherical walks',
