@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['products', 'K', 'M', 'paper_errors', 'centre', 'is_exact', 'pick_product', 'Neighbours', 'search_rate', 'mistakes',
            'error_curve', 'mistakes_beside', 'generated', 'deformation', 'deformed', 'try_strengths', 'digit_images',
-           'digit_recipe', 'watch_neighbours', 'watch_digits', 'trained_digits', 'sample_counts', 'count_text',
-           'error_row', 'curve_rows', 'compare_mistakes', 'figure_errors']
+           'digit_recipe', 'watch_neighbours', 'watched_samples', 'watch_digits', 'trained_digits', 'sample_counts',
+           'count_text', 'error_row', 'curve_rows', 'compare_mistakes', 'figure_errors']
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #3aef6330
 import functools
@@ -339,14 +339,18 @@ def watch_neighbours(valid:ImageSet, # held out, labelled
     return Measure('validation 1-NN error %', compute, every,
                    (valid.fingerprint, n, seed))
 
+def watched_samples(scale:str='laptop' # a resolved scale
+                   )->int:
+    "The number of samples whose error chooses an epoch"
+    return by_scale(None, scale, smoke=200, laptop=10_000, paper=10_000)
+
 def watch_digits(valid:ImageSet, # held out, labelled
                  scale:str='laptop', # a resolved scale
                  seed:int=0, # of the latent vectors
                 )->Measure:
     "`watch_neighbours` as often as a scale can afford"
-    settings = by_scale(None, scale, smoke=dict(n=200), laptop=dict(every=1),
-                        overnight=dict(every=5), paper=dict(every=5))
-    return watch_neighbours(valid, **settings, seed=seed)
+    every = by_scale(None, scale, smoke=1, laptop=1, overnight=5, paper=5)
+    return watch_neighbours(valid, watched_samples(scale), every, seed)
 
 # %% ../../nbs/lib/measure/neighbours.ipynb #f33931eb
 def trained_digits(name:str, # of a stored data set, or a world

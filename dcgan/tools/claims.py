@@ -221,6 +221,8 @@ def _missing(entry, kept): # verdict and reason if no file has the number
 
 # %% ../../nbs/lib/tools/claims.ipynb #3a629061
 def _interval(found):
+    if found.exact:
+        return 'exact'
     return '' if math.isnan(found.low) else f'{found.low:.2f} to {found.high:.2f}'
 
 def _open(claim, entry, runs, name, found): # a row with a number
@@ -282,7 +284,7 @@ def decide(rows:list, # of `rows_of`: all rows of the ledger
         corrected = holm([p_value(found, entry.mark) for entry, *_, found in tests])
         for r, test, p in zip(mine, tests, corrected, strict=True):
             verdict, why = verdict_of(*test, p)
-            r.update(p=p_text(p), verdict=verdict, why=why)
+            r.update(p='' if test[-1].exact else p_text(p), verdict=verdict, why=why)
     return rows
 
 # %% ../../nbs/lib/tools/claims.ipynb #5707303c

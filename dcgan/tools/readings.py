@@ -129,6 +129,10 @@ class Found(NamedTuple):
     said:str = '' # the value in words, if the number alone is not enough
     sets:tuple = () # names of the data sets that it covers; empty: all of the file
 
+    @property
+    def exact(self): # does nothing in it depend on chance?
+        return self.low == self.high and math.isinf(self.df)
+
 # %% ../../nbs/lib/tools/readings.ipynb #3dce6f60
 def student(x:list, # numbers
             of:str, # their source, in the plural: trainings, draws, …
