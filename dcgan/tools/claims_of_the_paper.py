@@ -523,7 +523,8 @@ _deformed = less(_errs('deformed real images', _M), _errs('DCGAN', _M))
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #ffbc21f6
 claims += [
     Claim('§7',
-          'With longer training some filters collapse to one wave: % of maps, last − best by KID',
+          'With longer training some filters collapse to one alternating pattern: % of maps, '
+          'last − best by KID',
           'some filters collapse',
           [Entry('collapse', _more_waves)]),
     _digits_of('DCGAN', _50K, 2.98), _digits_of('DCGAN', _10M, 1.48),
