@@ -340,7 +340,7 @@ def test_stale_results_decide_nothing_and_are_named():
     numbers = [r for r in ledger(claims) if r['ours']]
     assert {r['verdict'] for r in numbers if protocol(r['notebook'])[1]} == {'stale'}
     named = {r['notebook'] for r in stale_results()}
-    assert named >= {'03_lsun', '05_svhn', '12_turing'} and '15a_growth' not in named
+    assert named >= {'03_lsun', '05_svhn', '12_turing'} and '00_one_sitting' not in named
 
 
 def test_claims_about_training_need_several_trainings():

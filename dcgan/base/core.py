@@ -482,7 +482,8 @@ protocols = { # notebook → number of its protocol, and why earlier results are
     '11_large_images': (2, 'contest and initial scales were not those of the source'),
     '12_turing': (2, 'networks and updates were not those of the source'),
     '13_deligan': (3, 'rivals or λ were not those of the source, and recall missed lost classes'),
-    '15_speed': (2, 'an older version timed them, with other rounds and columns')}
+    '15_speed': (2, 'an older version timed them, with other rounds and columns'),
+    '15a_growth': (2, 'three sizes gave intervals')}
 
 def protocol(notebook:str, # such as '05_svhn'
             )->tuple: # its number, 1 if nothing was ever fixed; why earlier results are stale

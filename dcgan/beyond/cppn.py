@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['coordinates', 'residual_stream', 'residual_back', 'ways_of', 'Residual', 'PixelNet', 'Cppn', 'Encoder', 'encode',
-           'pixel_loss', 'fit_pixels', 'fit_ten']
+           'pixel_loss', 'fit_pixels', 'fit_ten', 'fit_rows']
 
 # %% ../../nbs/lib/beyond/cppn.ipynb #8f44b788
 import functools
@@ -255,9 +255,11 @@ def fit_pixels(targets:torch.Tensor, # N×1×P in [0, 1]
                pixels:torch.Tensor, # P pixel numbers of a 26×26 image
                steps:int, # updates
                pace, # step → factor of the rate for the blocks
+               seed:int=0, # random seed of weights and latent vectors
               )->float: # mean pixel loss of the last 50 steps
     "The loss of a `cppn26` generator fitted to given images"
-    G, z = build('cppn26')[0], torch.randn(len(targets), 32, generator=generator('fit'))
+    G = build('cppn26', seed=seed)[0]
+    z = torch.randn(len(targets), 32, generator=generator('fit', seed))
     opt, losses, place = _adam_with_pace(G), [], coordinates(26, pixels)
     for step in range(steps):
         opt.param_groups[1]['lr'] = 1e-3 * pace(step)
@@ -273,11 +275,25 @@ def fit_pixels(targets:torch.Tensor, # N×1×P in [0, 1]
 def fit_ten(images:ImageSet, # labelled, 28×28
             steps:int, # updates
             paces:dict, # title → pace, as in `fit_pixels`
+            seed:int=0, # random seed of weights and latent vectors
            )->dict: # title → pixel loss, including that of the mean digit
     "The pixel loss of the first digit of each class, by the pace of the blocks"
     pixels = torch.arange(26**2).view(26, 26)[::2, ::2].flatten()
     ten = images[[int((images.labels == digit).argmax()) for digit in range(10)]]
     targets = to_float(ten[..., 1:27, 1:27].flatten(2)[..., pixels], 0.) # 10×1×169
     mean = pixel_loss(targets.mean(0, keepdim=True).expand_as(targets), targets)
-    fitted = {title: fit_pixels(targets, pixels, steps, pace) for title, pace in paces.items()}
+    fitted = {title: fit_pixels(targets, pixels, steps, pace, seed)
+              for title, pace in paces.items()}
     return fitted | {'the mean digit': float(mean)}
+
+# %% ../../nbs/lib/beyond/cppn.ipynb #46a630bc
+def fit_rows(fits:list # from `fit_ten`, one for each seed
+            )->list: # of dicts: mean and range of the loss, and how many lie below the mean digit
+    "A table of fits over seeds"
+    def row(title):
+        losses = [f[title] for f in fits]
+        below = sum(f[title] < f['the mean digit'] for f in fits)
+        told = '' if title == 'the mean digit' else f'{below} of {len(fits)}'
+        return {'pace of the blocks': title, 'pixel loss': sum(losses) / len(fits),
+                'from': min(losses), 'to': max(losses), 'below the mean digit': told}
+    return [row(title) for title in fits[0]]

@@ -61,8 +61,8 @@ def reduced(x:torch.Tensor, # N×C×H×W, uint8
 # %% ../../nbs/lib/beyond/drawings.ipynb #bc60b4e9
 def affordable(size:int, # side, pixels
               )->int: # 1 to 20
-    "How many drawings a CPU makes in about ten seconds"
-    return max(1, min(20, 4 * 10**7 // size**2))
+    "How many drawings a CPU makes in about a minute"
+    return max(1, min(20, 11 * 10**7 // size**2))
 
 def checked_sides(sizes, # sides in pixels, as given to a notebook
                  )->list: # the same, the smallest first

@@ -18,7 +18,15 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Ellipse
 
 from ..base.core import generator, seed_of
-from .decisions import by_name, difference_row, minus, plus_minus, withheld
+from dcgan.beyond.decisions import (
+    by_name,
+    difference_row,
+    equivalence,
+    minus,
+    plus_minus,
+    ratio,
+    withheld,
+)
 from .deligan import fit_all, sizes_of
 from ..data.feed import to_float, to_uint8
 from ..data.store import ImageSet
@@ -243,11 +251,18 @@ def _fewer(numbers, rival): # the claim about a rival's hole
     return withheld(row, one_recipe if row['verdict'] == 'supported' else '')
 
 # %% ../../nbs/lib/beyond/plane.ipynb #8643d4e3
+def _doubled(by_components, n): # E of 2n Gaussians / E of n, with its interval
+    few, many = (np.array(by_components[k]['energy']) for k in (n, 2 * n))
+    return ratio(np.log(many / few)), len(few)
+
 def _saturation(by_components): # two claims
-    gain, last = (minus(by_components, 'energy', n, 2 * n) for n in (1, 50))
-    return [difference_row('points: 2 Gaussians are nearer to the data than 1 (energy)', gain),
-            difference_row('points: from 50 to 100 Gaussians less is gained than that',
-                           gain - last)]
+    first, n = _doubled(by_components, 1)
+    last, _ = _doubled(by_components, 50)
+    equal = claim_row('points: 100 Gaussians are as near as 50 (ratio of energies)',
+                      last, n, none=1)
+    return [claim_row('points: 2 Gaussians are nearer to the data than 1 (ratio of energies)',
+                      first, n, none=1 / 1.25, more=False),
+            equal | dict(verdict=equivalence(*last[1:]))]
 
 def plane_claims(numbers:dict, # model → lists over trials of `look_at`, two blobs
                  by_components:dict, # number of Gaussians → the same; with 1, 2, 50 and 100

@@ -20,6 +20,7 @@ from fastcore.basics import patch
 from ..base.core import generator
 from .cppn import encode
 from .decisions import one_training
+from .diversity import collapsed
 from ..data.feed import to_float, to_uint8
 from ..data.store import ImageSet
 from ..gan.nets import sample, tiles
@@ -224,26 +225,19 @@ def table_row(title:str, # name of the model
             'variety (n)': f'{found.variety:.2f} ({int(found.right.sum()):,})',
             'precision': found.precision, 'recall': found.recall, 'seconds': found.seconds}
 
-# %% ../../nbs/lib/beyond/redrawn.ipynb #2dc2abb1
-def _partly_shuffled(labels, wrong): # shuffle a share of the labels among each other
-    order = torch.randperm(len(labels), generator=generator('shuffled labels'))
-    chosen, said = order[:round(wrong * len(labels))], labels.clone()
-    said[chosen] = labels[chosen.roll(1)]
-    return said
-
 # %% ../../nbs/lib/beyond/redrawn.ipynb #ea79c304
 def real_row(reader:Reader,
              test:ImageSet, # N digits, 26×26
              like:dict, # a row with the same keys
-             wrong:float=0., # share of labels to shuffle
+             copies:float=0., # share of each class to replace by copies of one digit
             )->dict:
-    "The row of real digits, possibly with shuffled labels"
-    X, labels = reader.features(test[:]), torch.from_numpy(test.labels)
-    said = _partly_shuffled(labels, wrong)
-    right = reader.read(test[:]) == said
-    relative = variety(X, said, right) / variety(X, labels, right)
-    precision, recall = beside_others(X, X)
-    title = f'real, {100 * wrong:.0f} % of labels shuffled' if wrong else 'real'
+    "The row of real digits, possibly with copies"
+    x, labels = test[:], torch.from_numpy(test.labels)
+    shown = collapsed(x, labels, copies) if copies else x
+    X, X_real, right = reader.features(shown), reader.features(x), reader.read(shown) == labels
+    relative = relative_variety(X, X_real, labels, right)
+    precision, recall = beside_others(X, X_real)
+    title = f'real, {100 * copies:.0f} % of each class copies of one' if copies else 'real'
     return dict.fromkeys(like, '') | {
         'digits': title, 'read as intended, %': in_percent(*share(right)),
         'variety (n)': f'{relative:.2f} ({int(right.sum()):,})',

@@ -6,7 +6,7 @@
 __all__ = ['few', 'narrow', 'full', 'settle', 'in_turn', 'repeated', 'ratio', 'gain_rows', 'multiply', 'matmul_rate', 'copy_rate',
            'flops', 'noise', 'Pictures', 'picture_loader', 'PlainLoop', 'fresh_trainer', 'trainer_turn', 'contestants',
            'training_row', 'figure_rates', 'step_flops', 'top_operators', 'is_product', 'short_name', 'profiles',
-           'figure_profile', 'resident', 'highest', 'in_process', 'training_memory', 'memory_row', 'exponent',
+           'figure_profile', 'resident', 'highest', 'in_process', 'training_memory', 'memory_row', 'exponent', 'bend',
            'costs_at', 'fresh_minibatch', 'size_rows', 'exponents', 'figure_growth', 'as_one_of_two', 'traffic']
 
 # %% ../../nbs/lib/tools/speed.ipynb #baad4f24
@@ -533,6 +533,15 @@ def exponent(sizes, # at least two sizes
         return float(fit.slope), float('nan')
     return float(fit.slope), float(stats.t.ppf(.975, len(sizes) - 2) * fit.stderr)
 
+def bend(sizes, costs, # as in `exponent`
+        )->tuple: # the change, and the half width of its 95 % interval; NaN below five sizes
+    "The change of the slope with each doubling of the size, from a parabola in the logarithms"
+    if len(sizes) < 5:
+        return float('nan'), float('nan')
+    fit, covariance = np.polyfit(np.log2(sizes), np.log2(costs), 2, cov=True)
+    half = stats.t.ppf(.975, len(sizes) - 3) * covariance[0, 0]**.5
+    return 2 * float(fit[0]), 2 * float(half)
+
 # %% ../../nbs/lib/tools/speed.ipynb #6336cb48
 def costs_at(make:Callable, # size → a function without arguments
              sizes, # sizes to time
@@ -577,10 +586,11 @@ def size_rows(sizes, # of `image_sizes`; the others are compared with the first
     return rows
 
 # %% ../../nbs/lib/tools/speed.ipynb #719e0a24
-def exponents(curves:dict # name of the size → name of the curve → {size: cost}
-             )->dict: # 'size: curve' → result of `exponent`
+def exponents(curves:dict, # name of the size → name of the curve → {size: cost}
+              fit:Callable=exponent, # or `bend`
+             )->dict: # 'size: curve' → result of the fit
     "The exponents of many curves"
-    return {f'{size}: {name}': exponent([*cost], [*cost.values()])
+    return {f'{size}: {name}': fit([*cost], [*cost.values()])
             for size, named in curves.items() for name, cost in named.items()}
 
 # %% ../../nbs/lib/tools/speed.ipynb #f3f078b0
