@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['side_by_side', 'knn_path', 'random_setting', 'search_classifier', 'supervised_error', 'supervised_errors',
-           'probe_curves', 'plot_label_curves', 'protocol_row', 'trainings_row', 'difference_row']
+           'probe_curves', 'plot_label_curves', 'protocol_row', 'trainings_row', 'retrained_row', 'difference_row']
 
 # %% ../../nbs/lib/measure/supervised.ipynb #b8694c7b
 from collections.abc import Callable
@@ -154,6 +154,15 @@ def trainings_row(title:str, # what was evaluated
     each = f"mean of {n} trainings: {', '.join(f'{m:.2f}' for m in means)}; the first: "
     return table_row(title, paper=paper, ours=mean, interval=half, n=n,
                      note=each + note.format(**probed[0]))
+
+# %% ../../nbs/lib/measure/supervised.ipynb #fb7b0e42
+def retrained_row(title:str, # what was evaluated
+                  paper:float, # the paper's error, %; None where it has none
+                  probed:dict, # valid, errors: one of each training, %
+                  note:str, # a format string of `probed`
+                 )->dict: # of `table_row`; n counts trainings
+    "A measured row of a network that is trained anew for each draw of labels"
+    return table_row(title, paper, *mean_interval(probed['errors']), note.format(**probed))
 
 # %% ../../nbs/lib/measure/supervised.ipynb #ea64cc1c
 def difference_row(rival:str, # what the rival is called

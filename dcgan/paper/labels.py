@@ -14,7 +14,7 @@ from ..base.core import by_scale, within
 from ..base.tables import table_row
 from ..gan.trainer import Recipe, Trainer
 from ..measure.accuracy import accuracy_rows, difference_rows, fall_in_words, still_falls
-from ..measure.supervised import trainings_row
+from ..measure.supervised import retrained_row, trainings_row
 
 # %% ../../nbs/lib/paper/labels.ipynb #787b1de0
 def svhn_recipe(scale:str='laptop', # a resolved scale
@@ -141,6 +141,8 @@ def table2_rows(probed:dict, # our name → results of `probe`, one per training
             note += f'; {notes[ours]}'
         if ours is None:
             rows.append(table_row(model, paper))
+        elif ours == 'supervised' and ours in probed:
+            rows.append(retrained_row(model, paper, probed[ours][0], note))
         elif ours in probed:
             rows.append(trainings_row(model, paper, probed[ours], note))
     return rows

@@ -284,7 +284,7 @@ def decide(rows:list, # of `rows_of`: all rows of the ledger
         corrected = holm([p_value(found, entry.mark) for entry, *_, found in tests])
         for r, test, p in zip(mine, tests, corrected, strict=True):
             verdict, why = verdict_of(*test, p)
-            r.update(p='' if test[-1].exact else p_text(p), verdict=verdict, why=why)
+            r.update(p='–' if test[-1].exact else p_text(p), verdict=verdict, why=why)
     return rows
 
 # %% ../../nbs/lib/tools/claims.ipynb #5707303c
