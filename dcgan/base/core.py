@@ -184,7 +184,6 @@ def unfinished(process:int # process number
     "The prefix of files that a process of this machine or container is writing"
     return f'.unfinished.{_place()}.{process}_'
 
-
 # %% ../../nbs/lib/base/core.ipynb #839abf5d
 _mark = re.compile(r'\.unfinished\.([0-9a-f]{12})\.(\d+)_')
 _week = 7 * 24 * 3600 # seconds

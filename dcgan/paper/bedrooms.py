@@ -146,7 +146,6 @@ def watched_colours(net:nn.Module, # from uint8 images to N×F
     real = embed_once(net, held_out.subset(n_selecting(held_out)))
     return 1000 * kid(real, embed(net, constant_colours(len(real), size, seed)))[0]
 
-
 # %% ../../nbs/lib/paper/bedrooms.ipynb #21592842
 def of_set(value, # for all data sets, or a dict by name
            name:str, # of a data set or a world
@@ -299,7 +298,6 @@ def memorisation_verdict(m:dict, # from `memorisation`
         return 'undecided: copies are not found'
     return 'memorised' if _above_chance(m) else 'not above chance'
 
-
 # %% ../../nbs/lib/paper/bedrooms.ipynb #9b9987e4
 def early_and_late(network:str, # name of the network
                    early:dict, late:dict, # from `judge`
@@ -319,7 +317,6 @@ def copies_found(what:str, # name of the samples
     shares = [f"{100 * s['nearer']:.1f} ± {100 * s['nearer_half']:.1f}" for s in (m, copied)]
     return {'samples': what, 'training images nearer %': shares[0], 'half copied %': shares[1],
             'memorisation': memorisation_verdict(m, copied)}
-
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #148137fd
 def _waves(pattern): # C×H×W without their means, H and W even → share of power with period 2, C
@@ -342,7 +339,6 @@ def collapse(net:nn.Module, # a generator, or any module with its `outputs`
         fixed = pattern.square().mean((1, 2)) / total.clamp_min(1e-12)
         found[i] = fixed.cpu(), _waves(pattern).cpu()
     return found
-
 
 # %% ../../nbs/lib/paper/bedrooms.ipynb #847ff117
 def count_collapsed(layers:dict # from `collapse`

@@ -382,7 +382,6 @@ def all_ahead(differences:list # of pairs from `less`
     "Whether the mean of a part is ahead of every other one, by more than the interval"
     return torch.stack([d > half for d, half in differences]).all(0)
 
-
 # %% ../../nbs/lib/paper/guided.ipynb #362ee704
 def most_selective(measured:torch.Tensor # F×k×kinds, one layout from `map_enrichments`
                   )->torch.Tensor: # kinds indices of features

@@ -154,6 +154,7 @@ def step_curve(X:torch.Tensor, # N×(T+1)×F features along walks
     "The largest step divided by the mean step, in coarser and finer steps"
     return [mean_interval(largest_step(X[:, ::s])) for s in strides]
 
+# %% ../../nbs/lib/paper/walks.ipynb #69a6a696
 def growth(curve:list, # from `step_curve`
            steps:list, # steps per walk of each of its points, at least 2
           )->float: # a
@@ -163,6 +164,7 @@ def growth(curve:list, # from `step_curve`
     t -= t.mean()
     return float((t * r).sum() / t.square().sum())
 
+# %% ../../nbs/lib/paper/walks.ipynb #31236130
 def plot_steps(ax, # matplotlib axes; changed
                curves:dict, # kind of walk → `step_curve`
                n:list, # steps of a walk at each stride
@@ -226,6 +228,7 @@ def realism_difference(measured:list, # from `realism`, one per repetition
     of = of or compared_with[kind]
     return mean_interval([r[kind]['kid'] - r[of]['kid'] for r in measured])
 
+# %% ../../nbs/lib/paper/walks.ipynb #90217f1f
 def why_undecided(measured:list # as in `realism_difference`
                  )->str: # '' if KID can decide
     "The reason for which KID decides nothing about midpoints"
@@ -237,6 +240,7 @@ def why_undecided(measured:list # as in `realism_difference`
             return f'{kind} are not rated worse'
     return ''
 
+# %% ../../nbs/lib/paper/walks.ipynb #4cdcfb4d
 def realism_verdict(measured:list, kind:str # as in `realism_difference`
                    )->str: # such as '+1.2 ± 0.3, worse'
     "The difference and its meaning: a larger KID is worse"
@@ -249,7 +253,6 @@ def realism_verdict(measured:list, kind:str # as in `realism_difference`
     else:
         word = 'worse' if mean > 0 else 'better'
     return f'{mean:+.1f} ± {half:.1f}, {word}'
-
 
 # %% ../../nbs/lib/paper/walks.ipynb #a2df9e12
 kinds_of_walks = {'linear': 'linear walks', 'spherical': 'spherical walks',

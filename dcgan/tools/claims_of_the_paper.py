@@ -134,6 +134,11 @@ def _at_lsun(kept, name=''): # false positives among three million, in percent o
 def _recoded(key): return at('results', 'equal codes (the paper)',
                              'recompressed', key)
 
+_removed_of = percent(_exactly('removed'), _images, 'images')
+_found_of = percent(_recoded('found'), _recoded('n'), 'copies')
+_of_lsun = dict(about='data', needs=('lsun_bedroom',))
+
+# %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #cf4b27f1
 def _exponent(curve): # of the time against the number of images
     def find(kept, name=''):
         value, half = kept['exponents'][f'N: {curve}']
@@ -146,10 +151,6 @@ def _bends(curve): # why its exponent decides nothing; '' if the slope does not 
         change, half = kept['bends'][f'N: {curve}']
         return 'the line bends: the exponent depends on the sizes' if abs(change) > half else ''
     return find
-
-_removed_of = percent(_exactly('removed'), _images, 'images')
-_found_of = percent(_recoded('found'), _recoded('n'), 'copies')
-_of_lsun = dict(about='data', needs=('lsun_bedroom',))
 
 # %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #d4ac9015
 claims += [
@@ -438,6 +439,7 @@ def _unreal_faces(kept, name=''): # why nothing is decided, '' where samples are
         'samples with the wanted attributes', 'overlaid held-out faces'))
     return 'its samples are less real than overlaid faces' if ours > overlaid else ''
 
+# %% ../../nbs/lib/tools/claims_of_the_paper.ipynb #7f2905cf
 def _overlaid(what, mark): # share of sums of pixels, shifted so that half of them is at the mark
     def find(kept, name=''):
         found = _share(what, _pixels)(kept, name)

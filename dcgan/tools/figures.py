@@ -471,7 +471,6 @@ def check_options(a, # arguments
     if a.lanes is not None:
         within(a.lanes, 1, 64, '--lanes')
 
-
 # %% ../../nbs/lib/tools/figures.ipynb #51fa1e89
 def asked_for(names:list # of notebooks; empty for all
              )->list: # of names, in the order of the run
